@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The shell around a replica: its timer, its flush at the end of each turn of the loop (uv_check),
+ * and its frames, which travel through the routerd of this node. presenced and proxyd send them on
+ * their link to routerd, as Envelope.replica; routerd puts its own on the fabric itself.
+ */
+#include "common/daemon.h"
+#include "common/replica.h"
+
+struct replica_link;
+
+/* `send`: how a frame leaves this process. `config`: send and on_state are filled in here; the
+ * state is told to recoveryd and raised as alarm ReplicaOutOfSync. */
+struct replica_link *replica_link_start(struct daemon *d, const struct replica_config *config,
+                                        bool (*send)(void *ctx, const Muster__ReplicaFrame *frame),
+                                        void *send_ctx);
+void replica_link_close(struct replica_link *l);
+
+struct replica *replica_link_replica(struct replica_link *l);
+
+/* Envelope.fabric_state came, or the link to routerd broke (peer_up false). */
+void replica_link_state(struct replica_link *l, bool peer_up, uint64_t link_id);
+/* Envelope.replica came. */
+void replica_link_receive(struct replica_link *l, const Muster__ReplicaFrame *frame);
+/* From daemon_config.on_view. */
+void replica_link_view(struct replica_link *l, const struct view *view);
+/* Re-arms the timer after the core was used outside a callback of this module. */
+void replica_link_touch(struct replica_link *l);

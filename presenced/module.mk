@@ -1,0 +1,3 @@
+programs     += presenced
+presenced.src  := main.c
+presenced.core :=

@@ -1,0 +1,3 @@
+programs     += proxyd
+proxyd.src  := main.c
+proxyd.core :=

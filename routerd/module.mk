@@ -1,0 +1,3 @@
+programs     += routerd
+routerd.src  := main.c
+routerd.core :=

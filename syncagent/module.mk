@@ -1,0 +1,3 @@
+programs     += syncagent
+syncagent.src  := main.c
+syncagent.core :=
