@@ -123,7 +123,8 @@ $(foreach p,$(programs),$(eval $(call program,$(p))))
 # what that needs, and common. A simulation may see every core.
 archives := $(foreach m,$(programs) $(libraries),$B/lib/$m.a) $B/lib/proto.a
 
-$B/test/unit/%: $B/test/unit/%.o $(archives)
+.SECONDEXPANSION:
+$B/test/unit/%: $B/test/unit/%.o $$B/lib/$$(notdir $$(*D)).a $(libraries:%=$B/lib/%.a) $B/lib/proto.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(filter-out $B/lib/common.a,$B/lib/$(notdir $(*D)).a) \
 	    $(libraries:%=$B/lib/%.a) $B/lib/proto.a -lcmocka $(libs)
