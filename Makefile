@@ -65,8 +65,8 @@ libs      := -luv -lssl -lcrypto -lpq -lxml2 -lcares -lprotobuf-c -lidn -ljansso
 include proto/module.mk common/module.mk recoveryd/module.mk proxyd/module.mk presenced/module.mk \
         routerd/module.mk syncagent/module.mk deploy/module.mk test/module.mk
 
-dir     = $(or $($(1).dir),$(1))
-objects = $(patsubst %.c,$B/%.o,$(addprefix $(call dir,$(1))/,$(filter-out main.c,$($(1).src) $($(1).core))))
+folder  = $(or $($(1).dir),$(1))
+objects = $(patsubst %.c,$B/%.o,$(addprefix $(call folder,$(1))/,$(filter-out main.c,$($(1).src) $($(1).core))))
 protoc  = $(patsubst proto/%.proto,$B/proto/%.pb-c$(1),$(protos))
 
 all: $(foreach p,$(programs),$B/bin/$p)
@@ -111,7 +111,7 @@ $B/lib/%.a:
 	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
 
 define program
-$B/bin/$(1): $B/$(call dir,$(1))/main.o $B/lib/$(1).a $(libraries:%=$B/lib/%.a) $B/lib/proto.a
+$B/bin/$(1): $B/$(call folder,$(1))/main.o $B/lib/$(1).a $(libraries:%=$B/lib/%.a) $B/lib/proto.a
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$^ $(libs)
@@ -170,7 +170,7 @@ $(VARIANTS): all
 
 coverage:
 	$(Q)$(MAKE) --no-print-directory VARIANT=cov check
-	$(Q)cd build/cov && gcov -n $$(find $(libraries) $(foreach p,$(programs),$(call dir,$p)) -name '*.gcda') 2>/dev/null | \
+	$(Q)cd build/cov && gcov -n $$(find $(libraries) $(foreach p,$(programs),$(call folder,$p)) -name '*.gcda') 2>/dev/null | \
 	    awk -F"[':%]" '/^File/ {file = $$2} /^Lines/ && file ~ /c$$/ {printf "%7s%%  %s\n", $$2, file; file = ""}'
 
 # ---- rules of the house that a compiler can check ------------------------------------------------
@@ -185,7 +185,7 @@ pure_symbols := mem_.* digest_.* __assert_fail memcmp memcpy memmove memset memc
                 __stack_chk_fail _GLOBAL_OFFSET_TABLE_ __asan_.* __ubsan_.* __gcov_.* __tsan_.* \
                 __sanitizer_.* __sancov_.* llvm_gcov.* __start_.* __stop_.*
 
-cores = $(foreach m,$(libraries) $(programs),$(patsubst %.c,$B/$(call dir,$m)/%.o,$($(m).core)))
+cores = $(foreach m,$(libraries) $(programs),$(patsubst %.c,$B/$(call folder,$m)/%.o,$($(m).core)))
 space := $() $()
 
 pure: $(cores)
