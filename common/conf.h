@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/str.h"
 #include "common/view.h"
 
 enum { CONF_PATH_MAX = 512, CONF_SETS_MAX = 64 };
@@ -60,6 +61,10 @@ struct conf {
 /* Reads DIR/node.conf. 0, or -1 with file, line and what is allowed in *ret_err. */
 int conf_load(const char *dir, struct conf *ret_conf, struct err *ret_err)
     __attribute__((warn_unused_result));
+
+/* The same from text; `file` is for the sentence. Reads nothing else. */
+int conf_parse(const char *dir, const char *file, struct str text, struct conf *ret_conf,
+               struct err *ret_err) __attribute__((warn_unused_result));
 
 /* Our own entry in conf->nodes. */
 const struct view_node *conf_self(const struct conf *c);
