@@ -68,6 +68,7 @@ struct router_config {
     const struct router_ops *ops;
     void *ctx;
     const char *domain;
+    uint16_t port; /* of our XMPP listeners, for see-other-host; 0: 5222 */
     const struct directory *directory;
     const struct params *params; /* values may change under it */
     struct metrics *metrics;
@@ -141,6 +142,8 @@ void router_on_offline(struct router *r, uint64_t request, int status,
 
 /* ---- the view, time ---- */
 
+/* Each view that came, renewals too; before replica_view(), so that what is said when users are let
+ * go still counts as theirs. */
 void router_on_view(struct router *r, const struct view *view, const struct router_now *now);
 /* Newest version of the view whose effects are complete, for daemon_view_done(). */
 uint64_t router_view_done(const struct router *r);
