@@ -4,8 +4,8 @@
 /*
  * XML as this project uses it: small trees in an arena, made by libxml2's SAX parser under our
  * limits, printed canonically. No DTD, entities, processing instructions or comments (RFC 6120,
- * 11.1); depth, attributes, name and text sizes are bounded. The tree part (xml_tree.c) is usable by
- * cores, the parsers (xml.c) belong to shells and I/O threads.
+ * 11.1); depth, attributes, name and text sizes are bounded. The tree part (xml_tree.c) is usable
+ * by cores, the parsers (xml.c) belong to shells and I/O threads.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,14 +35,18 @@ enum { XML_DEPTH_MAX = 32, XML_ATTRS_MAX = 64, XML_NAME_MAX = 256 };
 
 /* ---- trees (core) ---- */
 
-/* All return NULL, and take NULL, when the arena is full. */
+/* All return NULL, and take NULL, when the arena is full. Namespaces and names are borrowed: they
+ * are literals, or live in the same arena; values and texts are copied into it. */
 struct xml_node *xml_element(struct arena *a, struct str ns, struct str name);
 struct xml_node *xml_add(struct arena *a, struct xml_node *parent, struct str ns, struct str name);
 struct xml_node *xml_add_text(struct arena *a, struct xml_node *parent, struct str text);
 void xml_append(struct xml_node *parent, struct xml_node *child);
 void xml_remove(struct xml_node *child);
 bool xml_set(struct arena *a, struct xml_node *node, struct str name, struct str value);
+bool xml_set_ns(struct arena *a, struct xml_node *node, struct str ns, struct str name,
+                struct str value);
 void xml_unset(struct xml_node *node, struct str name);
+/* A copy of all of it, names too. */
 struct xml_node *xml_copy(struct arena *a, const struct xml_node *node);
 
 bool xml_is(const struct xml_node *node, const char *ns, const char *name);
@@ -57,17 +61,18 @@ struct str xml_get_ns(const struct xml_node *node, const char *ns, const char *n
 /* Text of the node's text children, when there is one; copied into `a` when there are several. */
 struct str xml_text(struct arena *a, const struct xml_node *node);
 
-/* Canonical: xmlns where it changes, double quotes, no prefixes but xml:. `ns`: the namespace in
- * force around it, so that a stanza does not repeat the stream's. */
+/* Canonical: xmlns where it changes, double quotes, no prefixes but xml: and those of attributes
+ * (a0:, a1:). `ns`: the namespace in force around it, so that a stanza does not repeat the
+ * stream's. Characters that XML cannot carry become U+FFFD; the text is UTF-8 otherwise. */
 void xml_print(struct buf *out, const struct xml_node *node, struct str ns);
 void xml_escape(struct buf *out, struct str text);
 
 /* ---- parsers (shell) ---- */
 
 enum {
-    XML_E_MALFORMED = 1, /* not well-formed: RFC 6120 not-well-formed */
+    XML_E_MALFORMED = 1,  /* not well-formed: RFC 6120 not-well-formed */
     XML_E_RESTRICTED = 2, /* DTD, entity, PI, comment: restricted-xml */
-    XML_E_LIMIT = 3,     /* depth, size, attributes: policy-violation */
+    XML_E_LIMIT = 3,      /* depth, size, attributes: policy-violation */
 };
 
 /* A whole document. 0 or XML_E_...; the tree lives in `a`. */
@@ -96,3 +101,6 @@ int xml_stream_feed(struct xml_stream *s, const uint8_t *data, size_t len)
 /* The next byte begins a new document (after STARTTLS and SASL). May be called from a callback. */
 void xml_stream_restart(struct xml_stream *s);
 void xml_stream_limit(struct xml_stream *s, size_t stanza_bytes_max);
+/* Frees what a stream that is silent does not need: its parser, some 10 KiB, is made anew when the
+ * next byte comes. Does nothing in the middle of a stanza. */
+void xml_stream_idle(struct xml_stream *s);
