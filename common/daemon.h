@@ -17,15 +17,14 @@
 #include "common/loop.h"
 #include "common/metrics.h"
 #include "common/params.h"
+#include "common/version.h"
 #include "common/view.h"
-
-#define MUSTER_VERSION "0.1.0"
 
 struct daemon;
 
 struct daemon_config {
     Muster__Service service;
-    const char *summary; /* one line, for --help */
+    const char *summary;                /* one line, for --help */
     const struct ipc_handler *handlers; /* beside those of this module */
     size_t handler_count;
 
@@ -55,7 +54,8 @@ struct daemon {
     uint64_t boot_id;
     uint64_t view_done; /* newest version whose effects are complete */
     bool serving;       /* the lease holds */
-    uint32_t raised;    /* alarms that we raised, by row of alarms.def: said again to a new recoveryd */
+    uint32_t
+        raised; /* alarms that we raised, by row of alarms.def: said again to a new recoveryd */
     struct loop_signals signals;
     uv_timer_t lease_timer;
     void *ctx; /* the daemon's own */

@@ -43,9 +43,10 @@ struct ipc_config {
     const char *run_dir; /* sockets are run_dir/NAME.sock; borrowed */
     const struct ipc_handler *handlers;
     size_t handler_count;
-    size_t queue_bytes_max; /* 0: 16 MiB */
+    size_t queue_bytes_max;                          /* 0: 16 MiB */
     void (*on_up)(void *ctx, struct ipc_link *link); /* Hello came; may be NULL, as the next */
-    void (*on_down)(void *ctx, struct ipc_link *link); /* do not use `link` after this if incoming */
+    void (*on_down)(void *ctx,
+                    struct ipc_link *link); /* do not use `link` after this if incoming */
     struct metrics *metrics;
     void *ctx;
 };
@@ -64,6 +65,11 @@ void ipc_close(struct ipc *ipc);
 /* Queues a copy. 0, IPC_E_FULL or IPC_E_DOWN (not up: nothing is queued). */
 int ipc_send(struct ipc_link *link, const Muster__Envelope *envelope)
     __attribute__((warn_unused_result));
+
+/* Stops taking frames from a link, and goes on; so a busy process slows its peers down, whose
+ * queues fill up. A link that comes up is not paused. */
+void ipc_pause(struct ipc_link *link);
+void ipc_resume(struct ipc_link *link);
 
 bool ipc_is_up(const struct ipc_link *link);
 Muster__Service ipc_peer(const struct ipc_link *link);
