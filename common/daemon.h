@@ -22,13 +22,16 @@
 
 struct daemon;
 
+enum { DAEMON_BODIES_MAX = 128, DAEMON_ALARMS_MAX = 32 };
+
 struct daemon_config {
     Muster__Service service;
     const char *summary;                /* one line, for --help */
-    const struct ipc_handler *handlers; /* beside those of this module */
+    const struct ipc_handler *handlers; /* beside those of this module; ctx is the struct daemon */
     size_t handler_count;
 
-    /* A new version of the view, not each renewal. Do what it says, then, when all that it took
+    /* A new version of the view, not each renewal; and the first of a new recoveryd, which may say
+     * the same. Do what it says, then, when all that it took
      * away is let go and committed, and all that it gave is served, call daemon_view_done(). */
     void (*on_view)(struct daemon *d, const struct view *view);
     /* The lease ran out (false) or was renewed after that (true): close or open the listeners. It
@@ -39,7 +42,8 @@ struct daemon_config {
     void (*on_link_down)(struct daemon *d, struct ipc_link *link);
     /* Fills in replica, healthy and complaint; the rest is set. May be NULL. */
     void (*on_health)(struct daemon *d, Muster__ViewAck *ack);
-    /* SIGTERM: close all modules; when the last handle is closed the loop ends. */
+    /* SIGTERM: close all modules; when the last handle is closed the loop ends. Links and timers of
+     * this module close right after; what was sent on links before still goes out. */
     void (*on_stop)(struct daemon *d);
 };
 
@@ -59,6 +63,16 @@ struct daemon {
     struct loop_signals signals;
     uv_timer_t lease_timer;
     void *ctx; /* the daemon's own */
+
+    /* Of this module alone. */
+    struct ipc_handler handlers[DAEMON_BODIES_MAX];
+    struct ipc_link *recoveryd; /* NULL while it is away */
+    uint64_t recoveryd_boot_id; /* of the one that sent the view */
+    uint32_t told;              /* alarms that were ever raised: said again to a new recoveryd */
+    char *details[DAEMON_ALARMS_MAX];
+    char *run_dir;
+    bool in_view;       /* on_view runs: the answer follows */
+    bool has_log_level; /* --log-level: not a matter of the parameter */
 };
 
 /* Reads the options and node.conf, starts the log, the loop, the socket. 0; else the exit status,
@@ -76,6 +90,7 @@ void daemon_alarm(struct daemon *d, const char *name, bool raised, const char *d
 
 /* Bytes from getrandom; dies where there are none. */
 void daemon_random(void *ret_bytes, size_t len);
+/* Never 0. */
 uint64_t daemon_random_u64(void);
 
 /* Wall clock, for protocols only. */

@@ -219,7 +219,7 @@ static void drop(struct ipc_link *l, const char *why)
         close_pipe(l);
     else
         end_link(l);
-    if (was_up && ipc->config.on_down)
+    if (was_up && !ipc->closing && ipc->config.on_down)
         ipc->config.on_down(ipc->config.ctx, l);
 }
 
@@ -733,8 +733,10 @@ void ipc_close(struct ipc *ipc)
     if (!ipc || ipc->closing)
         return;
     ipc->closing = true;
-    for (struct ipc_link *l = ipc->links; l; l = l->next)
+    for (struct ipc_link *l = ipc->links; l; l = l->next) {
+        flush_link(l);
         end_link(l);
+    }
     if (ipc->listening)
         uv_close((uv_handle_t *)&ipc->server, on_handle_closed);
     uv_close((uv_handle_t *)&ipc->before_poll, on_handle_closed);

@@ -59,7 +59,8 @@ int ipc_listen(struct ipc *ipc) __attribute__((warn_unused_result));
 /* Keeps a link to `service` of this node, until ipc_close(). */
 struct ipc_link *ipc_connect(struct ipc *ipc, Muster__Service service);
 
-/* Closes all links and frees `ipc` once its handles are closed. */
+/* Closes all links and frees `ipc` once its handles are closed. What was sent goes out as far as
+ * the kernel takes it at once; no callback comes any more. */
 void ipc_close(struct ipc *ipc);
 
 /* Queues a copy. 0, IPC_E_FULL or IPC_E_DOWN (not up: nothing is queued). */
