@@ -1,3 +1,3 @@
 programs     += proxyd
 proxyd.src  := main.c
-proxyd.core :=
+proxyd.core := sip/uri.c sip/fields.c sip/msg.c sip/parse.c sip/frame.c sip/print.c
