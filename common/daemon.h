@@ -31,8 +31,8 @@ struct daemon_config {
     size_t handler_count;
 
     /* A new version of the view, not each renewal; and the first of a new recoveryd, which may say
-     * the same. Do what it says, then, when all that it took
-     * away is let go and committed, and all that it gave is served, call daemon_view_done(). */
+     * the same. Do what it says, then, when all that it took away is let go and committed, and all
+     * that it gave is served, call daemon_view_done(). */
     void (*on_view)(struct daemon *d, const struct view *view);
     /* The lease ran out (false) or was renewed after that (true): close or open the listeners. It
      * is true first after the first view. */
@@ -58,8 +58,7 @@ struct daemon {
     uint64_t boot_id;
     uint64_t view_done; /* newest version whose effects are complete */
     bool serving;       /* the lease holds */
-    uint32_t
-        raised; /* alarms that we raised, by row of alarms.def: said again to a new recoveryd */
+    uint32_t raised;    /* alarms that hold, by row of alarms.def */
     struct loop_signals signals;
     uv_timer_t lease_timer;
     void *ctx; /* the daemon's own */

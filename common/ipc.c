@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -705,6 +706,7 @@ struct ipc *ipc_new(uv_loop_t *loop, const struct ipc_config *config)
     struct ipc *ipc = mem_new(sizeof(*ipc));
 
     assert(ipc_service_name(config->service) && config->boot_id != 0);
+    signal(SIGPIPE, SIG_IGN); /* a peer that went away is an error of the write */
     ipc->loop = loop;
     ipc->config = *config;
     if (!ipc->config.queue_bytes_max)
