@@ -33,6 +33,8 @@ struct iopool_config {
     void (*on_core_message)(void *ctx, struct iopool_worker *w, struct iopool_message *m);
     /* After each batch of core messages: flush what they caused. May be NULL. */
     void (*on_core_batch)(void *ctx);
+    /* A message to a worker that has ended. NULL: mem_free() is enough. */
+    void (*on_drop)(void *ctx, struct iopool_message *m);
     void *ctx;
 };
 

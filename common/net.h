@@ -30,11 +30,12 @@ struct net_ops {
 
 struct net_config {
     const struct net_ops *ops;
-    SSL_CTX *tls;               /* handshake at once; NULL: plain */
-    const char *server_name;    /* SNI and name to be verified, for net_connect(); may be NULL */
-    size_t write_bytes_max;     /* 0: 4 MiB */
-    uint64_t open_timeout_ms;   /* connect and handshake; 0: 10 s */
-    uint32_t connections_max;   /* of a listener; 0: no limit */
+    SSL_CTX *tls;             /* handshake at once; NULL: plain */
+    const char *server_name;  /* SNI and name to be verified, for net_connect(); may be NULL */
+    size_t write_bytes_max;   /* 0: 4 MiB */
+    uint64_t open_timeout_ms; /* connect and handshake; 0: 10 s */
+    uint32_t connections_max; /* of a listener; 0: no limit */
+    uint32_t dead_after_ms;   /* a peer that is silently gone is noticed; 0: as TCP does */
 };
 
 enum { NET_E_FULL = 1, NET_E_CLOSED = 2 };
@@ -47,9 +48,8 @@ void net_address_text(const struct sockaddr *address, char *ret_text, size_t siz
 /* Accepts connections with SO_REUSEPORT, so that each I/O thread has its own listener. on_accept
  * returns the ctx for the new connection's callbacks, or NULL to refuse it. */
 int net_listen(uv_loop_t *loop, const struct sockaddr_storage *address,
-               const struct net_config *config,
-               void *(*on_accept)(void *ctx, struct net_conn *c), void *ctx,
-               struct net_listener **ret_listener) __attribute__((warn_unused_result));
+               const struct net_config *config, void *(*on_accept)(void *ctx, struct net_conn *c),
+               void *ctx, struct net_listener **ret_listener) __attribute__((warn_unused_result));
 /* No more is accepted; open connections stay. The listener frees itself. */
 void net_listener_close(struct net_listener *l);
 
@@ -59,10 +59,12 @@ struct net_conn *net_connect(uv_loop_t *loop, const struct sockaddr_storage *add
 
 void net_set_ctx(struct net_conn *c, void *ctx);
 
-/* Copies. 0, NET_E_FULL or NET_E_CLOSED. Small writes of one loop turn go out together. */
+/* Copies. 0, NET_E_FULL, or NET_E_CLOSED: not open yet or any more. Small writes of one loop turn
+ * go out together. */
 int net_write(struct net_conn *c, const void *data, size_t len);
 
-/* The next byte that comes is TLS's. on_open comes again when the handshake is done. As a server. */
+/* The next byte that comes is TLS's. on_open comes again when the handshake is done. As a server.
+ */
 int net_starttls(struct net_conn *c, SSL_CTX *tls) __attribute__((warn_unused_result));
 
 /* Stops and resumes reading: how a slow core slows its peers. */
