@@ -93,7 +93,8 @@ static bool set_keys(const struct ticket_key *key, unsigned char *iv, EVP_CIPHER
            EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv, seal);
 }
 
-/* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): -1 error, 0 unknown key, 1 known, 2 known but old. */
+/* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): -1 error, 0 unknown key, 1 known, 2 known, and a new
+ * ticket is due. TLS 1.3 clients use a ticket once (RFC 8446, C.4), so they always need one. */
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                      EVP_MAC_CTX *mac, int seal)
 {
@@ -110,7 +111,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     for (uint64_t age = 0; age < 2 && !known; age++) {
         derive(secret, today - age, &key);
         if (CRYPTO_memcmp(name, key.name, NAME_BYTES) == 0)
-            known = age ? 2 : 1;
+            known = age || SSL_version(ssl) >= TLS1_3_VERSION ? 2 : 1;
     }
     if (known > 0 && !set_keys(&key, iv, cipher, mac, seal))
         known = -1;
@@ -205,7 +206,11 @@ SSL_CTX *tls_new(enum tls_role role, const struct conf *conf, struct err *ret_er
     SSL_CTX *ctx =
         SSL_CTX_new(role == TLS_CLIENT_MUTUAL ? TLS_client_method() : TLS_server_method());
 
-    if (!ctx || load(ctx, role, conf, ret_err) < 0) {
+    if (!ctx) {
+        (void)err_set(ret_err, "OpenSSL of this machine cannot be used");
+        return NULL;
+    }
+    if (load(ctx, role, conf, ret_err) < 0) {
         SSL_CTX_free(ctx);
         return NULL;
     }
