@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxyd/sip/transactions.h"
+
+#include <assert.h>
+
+#include "proxyd/sip/tx_private.h"
+
+struct sip_transactions *sip_tx_new(const struct sip_tx_config *config)
+{
+    struct sip_transactions *all = mem_new(sizeof(*all));
+
+    all->config = *config;
+    return all;
+}
+
+void sip_tx_free(struct sip_transactions *all)
+{
+    struct sip_server *server, *next_server;
+    struct sip_client *client, *next_client;
+
+    if (!all)
+        return;
+    HASH_ITER (hh, all->servers, server, next_server)
+        sip_server_free(server);
+    HASH_ITER (hh, all->clients, client, next_client)
+        sip_client_free(client);
+    deadlines_done(&all->deadlines);
+    mem_free(all);
+}
+
+mono_t sip_tx_deadline(const struct sip_transactions *all)
+{
+    return deadlines_next(&all->deadlines);
+}
+
+void sip_tx_tick(struct sip_transactions *all, mono_t now)
+{
+    deadlines_run(&all->deadlines, all, now);
+}
+
+size_t sip_tx_count(const struct sip_transactions *all)
+{
+    return all->count;
+}
+
+uint64_t sip_tx_retransmits(const struct sip_transactions *all)
+{
+    return all->retransmits;
+}
+
+void sip_tx_check(const struct sip_transactions *all)
+{
+    const struct sip_server *s;
+    const struct sip_client *c;
+
+    deadlines_check(&all->deadlines);
+    assert(all->count == HASH_CNT(hh, all->servers) + HASH_CNT(hh, all->clients));
+    assert(HASH_CNT(hh, all->clients) == HASH_CNT(hh_token, all->tokens));
+    for (s = all->servers; s; s = s->hh.next) {
+        assert(!s->request == (s->state >= SIP_TX_COMPLETED));
+        /* Whoever has answered has an end; whoever has not waits for its user. */
+        assert((s->deadline.place != 0) == (s->state >= SIP_TX_COMPLETED));
+    }
+    for (c = all->clients; c; c = c->hh.next)
+        assert(c->deadline.place != 0 ||
+               (c->config.method == SIP_INVITE && c->state == SIP_TX_PROCEEDING));
+}
