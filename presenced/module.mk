@@ -1,3 +1,4 @@
-programs     += presenced
+programs       += presenced
 presenced.src  := main.c
-presenced.core :=
+presenced.core := engine.c presentity.c composition.c publication.c subscription.c notify.c \
+                  device.c moves.c pidf.c

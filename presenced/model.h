@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What the engine's files share: its live state. Not for the shell.
+ *
+ *     engine -> presentities (by AoR) -> publications, devices, subscriptions
+ *
+ * Whoever changes what is known about a presentity calls presentity_changed(); everything that
+ * watchers and routerd get follows from that.
+ */
+#include <uthash.h>
+
+#include "common/timer.h"
+#include "presenced/engine.h"
+
+struct presentity;
+
+struct publication {
+    UT_hash_handle hh; /* in engine.publications, by etag */
+    struct engine *engine;
+    struct presentity *presentity;
+    struct publication *next; /* of the presentity, oldest first */
+    Muster__PublicationRecord *record;
+    struct timer expiry;
+};
+
+struct device {
+    struct device *next; /* of the presentity */
+    Muster__DeviceStatus *status;
+    bool stale; /* not yet said again on the new link to routerd */
+};
+
+struct subscription {
+    UT_hash_handle hh; /* in engine.subscriptions, by key */
+    char *key;
+    size_t key_len;
+    struct engine *engine;
+    struct presentity *presentity;
+    struct subscription *next; /* of the presentity */
+    Muster__SubscriptionRecord *record;
+    uint32_t cseq;          /* of the last NOTIFY */
+    uint64_t in_flight;     /* request of the NOTIFY that is out; 0: none */
+    bool answered;          /* the SUBSCRIBE has its answer: NOTIFYs may go */
+    bool dirty;             /* its watcher does not know the newest state */
+    const char *terminated; /* reason; NULL: it lives. Goes with the next NOTIFY */
+    unsigned failures;      /* NOTIFYs in a row that got no 2xx */
+    struct timer expiry;
+    struct timer retry;
+    struct subscription *next_activated; /* in engine.activated */
+    bool in_activated;
+};
+
+struct presentity {
+    UT_hash_handle hh; /* in engine.presentities, by aor */
+    struct engine *engine;
+    char *aor;
+    struct publication *publications;
+    struct device *devices;
+    struct subscription *subscriptions;
+    unsigned publication_count, subscription_count, device_count;
+    struct buf document;      /* composed; empty: compose it when it is needed */
+    char *told;               /* the Availability that routerd knows, as text; NULL: none */
+};
+
+/* An answer that waits for both memories. */
+struct owed;
+
+struct engine {
+    struct engine_config config;
+    struct replica *replica;
+    struct view view;
+    struct engine_now now; /* of the event that is being handled */
+    struct timers timers;
+    struct presentity *presentities;
+    struct publication *publications;
+    struct subscription *subscriptions;
+    struct subscription *activated, **activated_end; /* to be notified at a measured pace */
+    struct timer pace;
+    struct timer hold;
+    bool devices_known;     /* since the last PresenceSync nothing made us doubt */
+    bool restored;
+    bool proxyd_up, routerd_up;
+    uint64_t proxyd_link;   /* counts links: answers belong to one */
+    uint64_t last_request;
+    unsigned commits;       /* replica_commit() calls that have not come back */
+};
+
+enum { HOLD_MS = 5000 };
+
+/* ---- presentity.c ---- */
+
+/* NULL when there is none. */
+struct presentity *presentity_find(const struct engine *e, struct str aor);
+struct presentity *presentity_get(struct engine *e, struct str aor);
+/* Frees it if nothing is known or asked about it any more. */
+void presentity_release(struct presentity *p);
+/* What is known has changed: tells routerd and all watchers. */
+void presentity_changed(struct presentity *p);
+/* Tells routerd what SIP devices publish, if it knows something else. */
+void presentity_tell_routerd(struct presentity *p);
+
+/* ---- composition.c ---- */
+
+/* The document that watchers get; a view into the presentity. */
+struct str composition_document(struct presentity *p);
+/* What its publications say to XMPP; strings live as long as the publications. */
+void composition_availability(const struct presentity *p, Muster__Availability *ret_availability);
+
+/* ---- publication.c ---- */
+
+/* From a record; takes it over. */
+struct publication *publication_add(struct engine *e, Muster__PublicationRecord *record);
+/* Its live form only; the record stays. */
+void publication_drop(struct publication *p);
+
+/* ---- subscription.c ---- */
+
+struct subscription *subscription_add(struct engine *e, Muster__SubscriptionRecord *record);
+void subscription_drop(struct subscription *s);
+/* Drops it and deletes its record. */
+void subscription_remove(struct subscription *s);
+/* Writes the record; false when the replica is full. */
+bool subscription_save(struct subscription *s) __attribute__((warn_unused_result));
+/* Ends it with a last NOTIFY that gives the reason (RFC 6665, 4.1.3). */
+void subscription_end(struct subscription *s, const char *reason);
+
+/* ---- notify.c ---- */
+
+/* Its watcher must get the newest state, as soon as nothing forbids it. */
+void notify_soon(struct subscription *s);
+/* The same, for many at once: at a measured pace. */
+void notify_paced(struct subscription *s);
+void notify_forget(struct subscription *s);
+void notify_all(struct engine *e);
+void notify_pace(void *engine);
+
+/* ---- moves.c ---- */
+
+/* Until PresenceSync or HOLD_MS, devices are in doubt. */
+void moves_doubt_devices(struct engine *e);
+void moves_devices_known(void *engine);
+
+/* ---- engine.c ---- */
+
+bool engine_serves(const struct engine *e, struct str aor);
+/* When a moment of the wall clock comes; at once if it has passed. */
+mono_t engine_mono_of(const struct engine *e, uint64_t unix_ms);
+/* Calls `done` when what was put so far is in both memories, unless the link to proxyd broke. */
+void engine_owe(struct engine *e, uint64_t request, const Muster__PublishReply *publish,
+                const Muster__SubscribeReply *subscribe, struct str subscription_key);
