@@ -88,6 +88,8 @@ class Node(Actor):
             come = wait_until(lambda: self.state() == tuple(what), seconds(limit))
         if not come:
             raise Failed(f"{self.name} is {self.state()}, not {' '.join(what)}, after {limit}")
+        if what[0] == "Running in Backup Mode":
+            self.script.measure("full service", time.time() - self.script.fault_at)
 
     def do_never(self, *words):
         """never STATE for TIME: the node does not say that of itself."""
