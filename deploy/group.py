@@ -13,6 +13,7 @@ or DIR is too long for the name of a socket, DIR becomes a link to a directory o
 import json
 import os
 import pwd
+import re
 import resource
 import shutil
 import socket
@@ -33,6 +34,7 @@ PROGRAMS = ("proxyd", "presenced", "routerd", "syncagent", "recoveryd", "nodectl
 PORTS = (5060, 5061, 5062, 5222, 5223, 5432, 7400, 7401, 9464)
 UP_SECONDS = 60
 DIRECTORY_MAX = 107 - len("/node1/run/.s.PGSQL.5432.lock")  # sun_path of unix(7)
+USABLE = re.compile(r"[\w./+-]{1,%d}" % DIRECTORY_MAX, re.ASCII)  # no quoting in conninfo and SQL
 OPEN_FILES = 65536
 
 
@@ -88,7 +90,7 @@ class Group:
                          "user": self.user.pw_name if self.user else None}
         contents = {f"bin/{name}": read(f"{programs}/{name}") for name in PROGRAMS}
         contents["bin/keeper"] = read(f"{HERE}/keeper")
-        for name in os.listdir(schema):
+        for name in (name for name in os.listdir(schema) if name.endswith(".sql")):
             contents[f"share/muster/schema/{name}"] = read(f"{schema}/{name}")
         self.as_user(self.lay_out, contents)
         if netns:
@@ -102,7 +104,7 @@ class Group:
         if os.path.islink(self.path):
             os.unlink(self.path)
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        if len(self.path) > DIRECTORY_MAX or not self.reachable(os.path.dirname(self.path)):
+        if not USABLE.fullmatch(self.path) or not self.reachable(os.path.dirname(self.path)):
             if os.path.isdir(self.path):
                 os.rmdir(self.path)
             os.symlink(tempfile.mkdtemp(prefix="muster-", dir="/var/tmp"), self.path)
