@@ -7,8 +7,8 @@
     DIR/nodeN/                  node.conf, tls/ run/ log/ state/ and, by recoveryd, data/
 
 Root owns nothing of a group: started as root, we make the directory, hand it to an unprivileged
-user and become that user for the rest (PostgreSQL refuses root). Where that user cannot get at DIR,
-or DIR is too long for the name of a socket, DIR becomes a link to a directory of /var/tmp.
+user and become that user for the rest (PostgreSQL refuses root). Where that user cannot get at DIR, or its name
+is too long for a socket or would need quotes, DIR becomes a link to a directory of /var/tmp.
 """
 import json
 import os
