@@ -22,8 +22,13 @@
  * crashed comes back with what it had, and on_restored says when. Records hold deadlines if their
  * owner wants that; this module never acts on them.
  *
+ * Conflicts: what the peer says of a user that is ours is refused, unless we are FRESH; what it
+ * says of users that nobody serves, during a move, is taken unless we wrote that record last. Where
+ * the nodes turn out to have differed, the stream is asked for again once their epochs agree.
+ *
  * A core: frames go out through `send`, come in through replica_receive(), time comes in as an
- * argument. No callback comes from within replica_put(), _delete() or _commit().
+ * argument. `send`, on_state, on_restored and commits are called from within replica_flush() only,
+ * so call that after anything else, at the latest when replica_pending().
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,13 +39,20 @@
 #include "common/mono.h"
 #include "common/str.h"
 
-enum { REPLICA_TABLES_MAX = 16, REPLICA_E_STALE = 1 };
+enum {
+    REPLICA_TABLES_MAX = 16,
+    REPLICA_KEY_MAX = 4096,                /* bytes of a key or a user */
+    REPLICA_VALUE_MAX = (1 << 20) - 16384, /* so that a record fits a frame */
+    REPLICA_E_STALE = 1,
+    REPLICA_E_REFUSED = 2,
+    REPLICA_E_FULL = 3,
+};
 
 struct replica;
 
 struct replica_record {
-    struct str key;   /* unique in its table, on both nodes */
-    struct str user;  /* bare JID / AoR */
+    struct str key;  /* unique in its table, on both nodes; never empty */
+    struct str user; /* bare JID / AoR */
     struct str value;
 };
 
@@ -49,13 +61,15 @@ struct replica_record {
 typedef void replica_commit_cb(void *ctx);
 
 struct replica_config {
-    uint32_t service;          /* enum Service */
-    uint64_t boot_id;
+    uint32_t service; /* enum Service */
+    uint64_t boot_id; /* never 0 */
     uint64_t commit_timeout_ms;
     uint64_t restore_timeout_ms; /* how long FRESH waits for a peer that should be there */
-    size_t bytes_max;          /* all records; beyond, replica_put() refuses */
+    size_t bytes_max;            /* all records; beyond, replica_put() refuses */
     /* Do we serve this user, by the view? */
     bool (*is_mine)(void *ctx, struct str user);
+    /* Does the peer? During a move neither does. NULL: whom we don't serve the peer does. */
+    bool (*is_peers)(void *ctx, struct str user);
     /* Hands a frame to the link. False: it was not taken, and the link counts as broken. */
     bool (*send)(void *ctx, const Muster__ReplicaFrame *frame);
     /* The state changed, for alarms and ViewAck. */
@@ -68,7 +82,8 @@ struct replica_config {
 struct replica *replica_new(const struct replica_config *config);
 void replica_free(struct replica *r);
 
-/* Adds or replaces a record of a user that is ours. False past bytes_max: nothing changed. */
+/* Adds or replaces a record of a user that is ours. False past bytes_max, or when the record is too
+ * large: nothing changed. */
 bool replica_put(struct replica *r, uint32_t table, const struct replica_record *record)
     __attribute__((warn_unused_result));
 void replica_delete(struct replica *r, uint32_t table, struct str key);
@@ -91,7 +106,9 @@ void replica_flush(struct replica *r, mono_t now);
 /* From the link. link_id is new whenever frames may have been lost. */
 void replica_link_up(struct replica *r, uint64_t link_id, mono_t now);
 void replica_link_down(struct replica *r, mono_t now);
-/* A frame of the peer. REPLICA_E_STALE: of an older epoch, or out of place; nothing changed. */
+/* A frame of the peer. 0 · REPLICA_E_STALE: of an older stream, or out of place; nothing changed ·
+ * REPLICA_E_REFUSED: some of its records are of users that are ours; the others were taken ·
+ * REPLICA_E_FULL: more than bytes_max and a quarter; the peer is left out of sync. */
 int replica_receive(struct replica *r, const Muster__ReplicaFrame *frame, mono_t now);
 
 /* The view: our epoch, and whether the peer's daemon is there to be waited for. Also makes
