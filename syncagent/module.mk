@@ -1,3 +1,3 @@
-programs     += syncagent
-syncagent.src  := main.c
+programs       += syncagent
+syncagent.src  := main.c agent.c
 syncagent.core :=
