@@ -15,4 +15,5 @@ struct users *users_start(struct db *db, struct directory *directory,
                           void (*on_change)(void *ctx, const char *aor), void *ctx);
 /* Has the first load ended? */
 bool users_loaded(const struct users *u);
+/* Before db_close(). Nothing comes after this. */
 void users_close(struct users *u);
