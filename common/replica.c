@@ -284,6 +284,12 @@ void replica_view(struct replica *r, uint64_t epoch, bool peer_expected, mono_t 
         replica_out_start(r, r->out.stream, r->out.all);
 }
 
+void replica_set_commit_timeout(struct replica *r, uint64_t commit_timeout_ms)
+{
+    assert(commit_timeout_ms > 0);
+    r->config.commit_timeout_ms = commit_timeout_ms;
+}
+
 void replica_tick(struct replica *r, mono_t now)
 {
     if (!r->restored && mono_reached(now, r->restore_at))

@@ -115,6 +115,9 @@ int replica_receive(struct replica *r, const Muster__ReplicaFrame *frame, mono_t
  * is_mine() be asked anew. */
 void replica_view(struct replica *r, uint64_t epoch, bool peer_expected, mono_t now);
 
+/* The parameter changed; counts from the next acknowledgement on. */
+void replica_set_commit_timeout(struct replica *r, uint64_t commit_timeout_ms);
+
 /* Time has passed. */
 void replica_tick(struct replica *r, mono_t now);
 mono_t replica_deadline(const struct replica *r);
