@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The memory of one message or transaction, freed at once. It has a limit, because what a peer sends
- * decides how much is asked for: past it, arena_alloc() gives NULL, and the message is refused.
+ * The memory of one message or transaction, freed at once. It has a limit, because what a peer
+ * sends decides how much is asked for: past it, arena_alloc() gives NULL, and the message is
+ * refused.
  */
 #include <stddef.h>
 

@@ -330,7 +330,7 @@ static int read_configuration(struct daemon *d, const struct options *o)
 {
     const char *name = ipc_service_name(d->config->service);
     enum log_level level = LOG_INFO;
-    struct err e;
+    struct err e = {""};
 
     if (o->log_level && !log_level_of(o->log_level, &level)) {
         fprintf(stderr, "%s: --log-level: error, warning, info or debug\n", name);
