@@ -32,7 +32,8 @@ struct device {
 };
 
 struct subscription {
-    UT_hash_handle hh; /* in engine.subscriptions, by key */
+    UT_hash_handle hh;           /* in engine.subscriptions, by key */
+    UT_hash_handle in_flight_hh; /* in engine.in_flight, by that number */
     char *key;
     size_t key_len;
     struct engine *engine;
@@ -59,12 +60,9 @@ struct presentity {
     struct device *devices;
     struct subscription *subscriptions;
     unsigned publication_count, subscription_count, device_count;
-    struct buf document;      /* composed; empty: compose it when it is needed */
-    char *told;               /* the Availability that routerd knows, as text; NULL: none */
+    struct buf document; /* composed; empty: compose it when it is needed */
+    char *told;          /* the Availability that routerd knows, as text; NULL: none */
 };
-
-/* An answer that waits for both memories. */
-struct owed;
 
 struct engine {
     struct engine_config config;
@@ -75,15 +73,15 @@ struct engine {
     struct presentity *presentities;
     struct publication *publications;
     struct subscription *subscriptions;
+    struct subscription *in_flight;
     struct subscription *activated, **activated_end; /* to be notified at a measured pace */
     struct timer pace;
     struct timer hold;
-    bool devices_known;     /* since the last PresenceSync nothing made us doubt */
+    bool devices_known; /* since the last PresenceSync nothing made us doubt */
     bool restored;
     bool proxyd_up, routerd_up;
-    uint64_t proxyd_link;   /* counts links: answers belong to one */
+    uint64_t proxyd_link; /* counts links: answers belong to one */
     uint64_t last_request;
-    unsigned commits;       /* replica_commit() calls that have not come back */
 };
 
 enum { HOLD_MS = 5000 };
@@ -120,8 +118,8 @@ struct subscription *subscription_add(struct engine *e, Muster__SubscriptionReco
 void subscription_drop(struct subscription *s);
 /* Drops it and deletes its record. */
 void subscription_remove(struct subscription *s);
-/* Writes the record; false when the replica is full. */
-bool subscription_save(struct subscription *s) __attribute__((warn_unused_result));
+/* Writes the record; false when the replica is full: then it may be lost with this node. */
+bool subscription_save(struct subscription *s);
 /* Ends it with a last NOTIFY that gives the reason (RFC 6665, 4.1.3). */
 void subscription_end(struct subscription *s, const char *reason);
 
@@ -132,6 +130,8 @@ void notify_soon(struct subscription *s);
 /* The same, for many at once: at a measured pace. */
 void notify_paced(struct subscription *s);
 void notify_forget(struct subscription *s);
+/* Its NOTIFY has an answer, or will get none. */
+void notify_landed(struct subscription *s);
 void notify_all(struct engine *e);
 void notify_pace(void *engine);
 
@@ -146,6 +146,7 @@ void moves_devices_known(void *engine);
 bool engine_serves(const struct engine *e, struct str aor);
 /* When a moment of the wall clock comes; at once if it has passed. */
 mono_t engine_mono_of(const struct engine *e, uint64_t unix_ms);
-/* Calls `done` when what was put so far is in both memories, unless the link to proxyd broke. */
+/* Answers one of the two when what was put so far is in both memories, unless the link to proxyd
+ * broke; then lets the NOTIFYs of the subscription (empty: none) go. */
 void engine_owe(struct engine *e, uint64_t request, const Muster__PublishReply *publish,
                 const Muster__SubscribeReply *subscribe, struct str subscription_key);
