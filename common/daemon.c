@@ -26,8 +26,7 @@ static void send_or_log(struct ipc_link *link, const Muster__Envelope *envelope)
         log_warning("recoveryd_does_not_read", log_u64("body", envelope->body_case));
 }
 
-/* ---- the lease ---------------------------------------------------------------------------------
- */
+/* ---- the lease ---- */
 
 static void set_serving(struct daemon *d, bool serving)
 {
@@ -59,8 +58,7 @@ static void follow_lease(struct daemon *d, mono_t now)
     set_serving(d, true);
 }
 
-/* ---- what recoveryd says -----------------------------------------------------------------------
- */
+/* ---- what recoveryd says ---- */
 
 static void acknowledge(struct daemon *d, struct ipc_link *link, uint64_t id)
 {
@@ -181,8 +179,7 @@ static void on_metrics(void *ctx, struct ipc_link *link, const Muster__Envelope 
     buf_done(&text);
 }
 
-/* ---- alarms ------------------------------------------------------------------------------------
- */
+/* ---- alarms ---- */
 
 static void tell_alarm(struct daemon *d, size_t row)
 {
@@ -224,8 +221,7 @@ void daemon_alarm(struct daemon *d, const char *name, bool raised, const char *d
     tell_alarm(d, row);
 }
 
-/* ---- links -------------------------------------------------------------------------------------
- */
+/* ---- links ---- */
 
 static void on_up(void *ctx, struct ipc_link *link)
 {
@@ -271,8 +267,7 @@ static void fill_handlers(struct daemon *d)
     }
 }
 
-/* ---- start and stop ----------------------------------------------------------------------------
- */
+/* ---- start and stop ---- */
 
 struct options {
     const char *dir;

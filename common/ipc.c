@@ -41,8 +41,7 @@ Muster__Service ipc_service_of(const char *name)
     return MUSTER__SERVICE__SERVICE_NONE;
 }
 
-/* ---- when it goes out -------------------------------------------------------------------------
- */
+/* ---- when it goes out ---- */
 
 static void on_not_idle(uv_idle_t *handle)
 {
@@ -74,8 +73,7 @@ static void on_after_poll(uv_check_t *handle)
     flush(handle->data);
 }
 
-/* ---- connecting and accepting -----------------------------------------------------------------
- */
+/* ---- connecting and accepting ---- */
 
 /* "RUN_DIR/NAME.sock"; false where that is longer than a socket's name can be. */
 static bool socket_path(const struct ipc *ipc, Muster__Service service, char *ret_path, size_t size)
@@ -149,8 +147,7 @@ static void on_incoming(uv_stream_t *server, int status)
     ipc_link_greet(l);
 }
 
-/* ---- all links --------------------------------------------------------------------------------
- */
+/* ---- all links ---- */
 
 void ipc_free_if_closed(struct ipc *ipc)
 {

@@ -37,8 +37,7 @@ static const char *peer_name(const struct ipc_link *l)
     return name ? name : "not known yet";
 }
 
-/* ---- the end of a link ------------------------------------------------------------------------
- */
+/* ---- the end of a link ---- */
 
 static void free_link_if_closed(struct ipc_link *l)
 {
@@ -130,8 +129,7 @@ static void refuse(struct ipc_link *l, const char *why)
     ipc_link_drop(l, why);
 }
 
-/* ---- sending ----------------------------------------------------------------------------------
- */
+/* ---- sending ---- */
 
 static void on_written(uv_write_t *write, int status)
 {
@@ -272,8 +270,7 @@ static void return_credit(struct ipc_link *l)
     send_control(l, &envelope);
 }
 
-/* ---- receiving --------------------------------------------------------------------------------
- */
+/* ---- receiving ---- */
 
 static bool may_be_peer(uint32_t service)
 {
@@ -443,8 +440,7 @@ void ipc_resume(struct ipc_link *l)
     uv_timer_start(&l->timer, on_resumed, 0, 0); /* no handler is called from within this */
 }
 
-/* ---- the beginning of a link ------------------------------------------------------------------
- */
+/* ---- the beginning of a link ---- */
 
 struct ipc_link *ipc_link_new(struct ipc *ipc)
 {

@@ -45,8 +45,7 @@ struct room {
     bool alarm_raised;
 };
 
-/* ---- the daemon -------------------------------------------------------------------------------
- */
+/* ---- the daemon ---- */
 
 static void on_view(struct daemon *d, const struct view *view)
 {
@@ -101,8 +100,7 @@ static const struct daemon_config config = {
     .on_health = on_health,
 };
 
-/* ---- recoveryd --------------------------------------------------------------------------------
- */
+/* ---- recoveryd ---- */
 
 static void on_ack(void *ctx, struct ipc_link *link, const Muster__Envelope *envelope)
 {
@@ -181,8 +179,7 @@ static void send_view(struct room *room, uint64_t version, uint64_t epoch, uint3
     assert_int_equal(ipc_send(room->link, &envelope), 0);
 }
 
-/* ---- the room ---------------------------------------------------------------------------------
- */
+/* ---- the room ---- */
 
 static void on_watchdog(uv_timer_t *timer)
 {
@@ -257,8 +254,7 @@ static int close_room(void **state)
     return 0;
 }
 
-/* ---- stories ----------------------------------------------------------------------------------
- */
+/* ---- stories ---- */
 
 static void first_view_starts_serving(void **state)
 {

@@ -193,8 +193,7 @@ static void meet(struct room *room)
     UNTIL(room, room->proxyd.ups == 1 && room->routerd.ups == 1);
 }
 
-/* ---- stories ----------------------------------------------------------------------------------
- */
+/* ---- stories ---- */
 
 static void request_and_answer(void **state)
 {
@@ -355,8 +354,7 @@ static void what_was_sent_before_closing_arrives(void **state)
     assert_int_equal(room->routerd.last_id, 5);
 }
 
-/* ---- what a peer must not do ------------------------------------------------------------------
- */
+/* ---- what a peer must not do ---- */
 
 static int connect_raw(struct room *room)
 {

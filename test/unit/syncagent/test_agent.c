@@ -59,8 +59,7 @@ static struct agent *start_agent(struct room *room)
         &(struct agent_config){.conninfo = room->pg.conninfo, .on_looked = on_looked, .ctx = room});
 }
 
-/* ---- the database -----------------------------------------------------------------------------
- */
+/* ---- the database ---- */
 
 static void run(struct room *room, const char *sql)
 {
@@ -117,8 +116,7 @@ static void expect(struct room *room, const char *sql, const char *text)
 #define HOMES  "SELECT userid || '=' || home FROM users ORDER BY aor"
 #define COUNTS "SELECT home || ':' || count(*) FROM users GROUP BY home ORDER BY home"
 
-/* ---- the room ---------------------------------------------------------------------------------
- */
+/* ---- the room ---- */
 
 static int open_database(void **state)
 {
@@ -178,8 +176,7 @@ static const struct view *nodes(uint32_t count)
     return &v;
 }
 
-/* ---- stories ----------------------------------------------------------------------------------
- */
+/* ---- stories ---- */
 
 static void users_are_spread_in_their_order(void **state)
 {
