@@ -110,15 +110,15 @@ static int home_of_item(int item)
     return item / (KEYS * TABLES) % 2;
 }
 
-static struct str item_user(int item, char ret[8])
+static struct str item_user(int item, char ret[16])
 {
-    snprintf(ret, 8, "u%d", item / (KEYS * TABLES));
+    snprintf(ret, 16, "u%d", item / (KEYS * TABLES));
     return str_of(ret);
 }
 
-static struct str item_key(int item, char ret[16])
+static struct str item_key(int item, char ret[32])
 {
-    snprintf(ret, 16, "u%d/%d", item / (KEYS * TABLES), item % KEYS);
+    snprintf(ret, 32, "u%d/%d", item / (KEYS * TABLES), item % KEYS);
     return str_of(ret);
 }
 
@@ -131,7 +131,7 @@ static uint64_t held(const struct node *n, int item)
 {
     struct replica_record record;
     uint64_t version;
-    char key[16];
+    char key[32];
 
     if (!n->replica || !replica_find(n->replica, item_table(item), item_key(item, key), &record))
         return 0;
@@ -418,7 +418,7 @@ static void change_item(struct node *n, int item, struct pending *p)
 {
     struct sim *s = n->sim;
     static char value[70000];
-    char key[16], user[8];
+    char key[32], user[16];
     uint64_t version = ++s->versions;
     bool delete = draw(s, 4) == 0 && held(n, item);
 
