@@ -13,7 +13,7 @@ struct dns;
 enum { DNS_ANSWERS_MAX = 16 };
 
 struct dns_target {
-    char host[256]; /* of an SRV; as asked for an address */
+    char host[256];                  /* of an SRV; as asked for an address */
     struct sockaddr_storage address; /* family 0 in an SRV answer: look the host up */
     uint16_t port, priority, weight;
 };
@@ -22,7 +22,8 @@ struct dns_target {
  * SRV ones are ordered as RFC 2782 says. */
 typedef void dns_done_cb(void *ctx, int status, const struct dns_target *targets, size_t count);
 
-struct dns *dns_start(uv_loop_t *loop);
+/* servers: "127.0.0.1:53,[::1]:53"; NULL: what resolv.conf says. */
+struct dns *dns_start(uv_loop_t *loop, const char *servers);
 /* Outstanding questions are not answered any more. */
 void dns_close(struct dns *d);
 /* host: name or numeric address. */
