@@ -9,6 +9,7 @@ int err_set(struct err *e, const char *format, ...)
     va_list args;
 
     va_start(args, format);
+    // cppcheck-suppress ctuuninitvar ; a sentence is written here, never read
     (void)vsnprintf(e->text, sizeof(e->text), format, args); /* cut is fine */
     va_end(args);
     return -1;
