@@ -102,20 +102,6 @@ void sip_put_via(struct buf *out, enum sip_transport transport, const struct sip
     buf_puts(out, ";rport\r\n");
 }
 
-/* A parameter as it came: sip_param_next() has taken quotes away. */
-static void put_param(struct buf *out, struct str name, struct str value)
-{
-    bool quoted = value.len && value.p[-1] == '"';
-
-    buf_put_c(out, ';');
-    buf_put_str(out, name);
-    if (value.len)
-        buf_puts(out, quoted ? "=\"" : "=");
-    buf_put_str(out, value);
-    if (quoted)
-        buf_put_c(out, '"');
-}
-
 /* The topmost Via with what we know of where it came from. */
 static void put_top_via(struct buf *out, const struct sip_msg *m)
 {
@@ -132,7 +118,7 @@ static void put_top_via(struct buf *out, const struct sip_msg *m)
     }
     while (sip_param_next(&params, &name, &value)) {
         if (!str_ieq_c(name, "received") && !str_ieq_c(name, "rport"))
-            put_param(out, name, value);
+            sip_put_param(out, name, value);
     }
     if (m->via.has_rport || !str_ieq_c(m->via.host, from->host)) {
         buf_puts(out, ";received=");

@@ -69,6 +69,19 @@ bool sip_param_next(struct str *params, struct str *ret_name, struct str *ret_va
     return false;
 }
 
+void sip_put_param(struct buf *out, struct str name, struct str value)
+{
+    bool quoted = value.len && value.p[-1] == '"';
+
+    buf_put_c(out, ';');
+    buf_put_str(out, name);
+    if (value.len)
+        buf_puts(out, quoted ? "=\"" : "=");
+    buf_put_str(out, value);
+    if (quoted)
+        buf_put_c(out, '"');
+}
+
 bool sip_param(struct str params, const char *name, struct str *ret_value)
 {
     struct str found, value;

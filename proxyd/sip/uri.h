@@ -50,6 +50,9 @@ bool sip_param(struct str params, const char *name, struct str *ret_value);
 /* Cuts the next "name=value" off *params; false at the end. */
 bool sip_param_next(struct str *params, struct str *ret_name, struct str *ret_value);
 
+/* Appends ";name=value", with the quotes that sip_param_next() took away. */
+void sip_put_param(struct buf *out, struct str name, struct str value);
+
 /* A host as RFC 3261 has it: name, IPv4 address or IPv6 reference, with an optional port. */
 bool sip_hostport(struct str text, struct str *ret_host, uint16_t *ret_port);
 
