@@ -31,14 +31,27 @@ class Sip(Actor):
 
     def do_register(self, at, node):
         """register at NODE: binds its contact. It sends its requests to this node from now on."""
-        self.node = self.script.actor(node)
-        if not self.device:
-            self.directory = str(self.script.directory / f"sip-{self.name}")
-            self.reader = Reader(self.on_message)
-            self.address = self.script.actors["group"].client_address
-            self.device = self.reader.add(Sipp(self.directory, "uas", self.address,
-                                               options=("-deadcall_wait", "0")))
+        self.switch_on(node)
         self.request("register", expires=3600)
+
+    def do_guess(self, at, node):
+        """guess at NODE: tries to register with a wrong password, which is refused."""
+        self.switch_on(node)
+        sipp = self.run("register", ("-m", "1"), expires=3600, password="a guess")
+        status = sipp.wait(REQUEST_SECONDS)
+        sipp.end()
+        if not status:
+            raise Failed(f"{self.name} was not refused; see {sipp.trace.path}")
+
+    def switch_on(self, node):
+        self.node = self.script.actor(node)
+        if self.device:
+            return
+        self.directory = str(self.script.directory / f"sip-{self.name}")
+        self.reader = Reader(self.on_message)
+        self.address = self.script.actors["group"].client_address
+        self.device = self.reader.add(Sipp(self.directory, "uas", self.address,
+                                           options=("-deadcall_wait", "0")))
 
     def do_unregister(self):
         """unregister: removes its contact."""
@@ -67,11 +80,11 @@ class Sip(Actor):
     # ---- what it does ----
 
     def run(self, scenario, options=(), **words):
+        words.setdefault("password", password_of(self.name))
         remote = f"{self.script.actors['group'].group.address(self.node.number)}:{PORT}"
         return self.reader.add(Sipp(
             self.directory, scenario, self.address, remote, options=options, user=self.name,
-            password=password_of(self.name), contact=f"{self.address}:{self.device.port}",
-            **words))
+            contact=f"{self.address}:{self.device.port}", **words))
 
     def request(self, scenario, **words):
         sipp = self.run(scenario, ("-m", "1"), **words)

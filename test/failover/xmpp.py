@@ -69,13 +69,23 @@ class Xmpp(Actor):
 
     def do_login(self, at, node):
         """login at NODE: signs in over STARTTLS, asks for resumption, says that it is there."""
-        self.node = self.script.actor(node)
-        self.leaving = False
-        Loop.call(self.make_client)
-        Loop.call(self.connect)
-        Loop.call(self.ask_for_acknowledgement)
+        self.open_at(node, password_of(self.name))
         if not self.seen("session", 15):
             raise Failed(f"{self.name} could not sign in at {node}")
+
+    def do_guess(self, at, node):
+        """guess at NODE: tries to sign in with a wrong password, which is refused."""
+        self.open_at(node, "a guess")
+        if not self.seen("refused", 15):
+            raise Failed(f"{self.name} was not refused at {node}")
+        self.do_logout()
+
+    def open_at(self, node, password):
+        self.node = self.script.actor(node)
+        self.leaving = False
+        Loop.call(self.make_client, password)
+        Loop.call(self.connect)
+        Loop.call(self.ask_for_acknowledgement)
 
     def do_logout(self):
         """logout: ends the session in good order."""
@@ -106,8 +116,8 @@ class Xmpp(Actor):
 
     # ---- the client's life; all in the loop's thread ----
 
-    def make_client(self):
-        self.client = client = slixmpp.ClientXMPP(f"{self.name}@{DOMAIN}", password_of(self.name))
+    def make_client(self, password):
+        self.client = client = slixmpp.ClientXMPP(f"{self.name}@{DOMAIN}", password)
         client.ca_certs = self.script.actors["group"].group.dir + "/ca/ca.crt"
         client.register_plugin("xep_0198", {"window": 1000000})
         client.register_plugin("xep_0199")
