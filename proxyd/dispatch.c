@@ -87,7 +87,7 @@ void dispatch_to_server(struct proxy *p, struct sip_server *s, struct str user, 
 
     if (!owner)
         proxy_reply(p, s, 404, NULL);
-    else if (node == p->view.self && node)
+    else if (node == p->config.view->self && node)
         serve(p, s, user, target);
     else if (node == 0 || m->flow.transport == SIP_PEER)
         proxy_reply_later(p, s); /* the other node's view is another one: soon we agree */

@@ -87,7 +87,7 @@ static bool start(struct forward *f, const struct view_node *node)
 void forward_start(struct proxy *p, struct sip_server *s, uint32_t node, struct str user,
                    struct str target)
 {
-    const struct view_node *to = view_find(&p->view, node);
+    const struct view_node *to = view_find(p->config.view, node);
     struct forward *f = mem_new(sizeof(*f));
 
     f->proxy = p;

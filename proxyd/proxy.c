@@ -136,8 +136,8 @@ bool proxy_is_local_host(const struct proxy *p, struct str host)
 {
     if (str_ieq_c(host, p->config.domain))
         return true;
-    for (uint32_t i = 0; i < p->view.count; i++)
-        if (str_eq_c(host, p->view.nodes[i].address))
+    for (uint32_t i = 0; i < p->config.view->count; i++)
+        if (str_eq_c(host, p->config.view->nodes[i].address))
             return true;
     return false;
 }
@@ -155,10 +155,10 @@ bool proxy_local_aor(const struct proxy *p, struct sip_msg *m, const struct sip_
 
 uint32_t proxy_serving(const struct proxy *p, const struct user *user)
 {
-    uint32_t node = view_serving(&p->view, user->home);
+    uint32_t node = view_serving(p->config.view, user->home);
 
     /* With our lease run out we serve nobody, whatever the view says. */
-    if (node == p->view.self && !view_is_mine(&p->view, user->home, p->now.mono))
+    if (node == p->config.view->self && !view_is_mine(p->config.view, user->home, p->now.mono))
         return 0;
     return node;
 }
@@ -167,7 +167,7 @@ bool proxy_is_mine(const struct proxy *p, struct str aor)
 {
     const struct user *user = directory_find(p->config.users, aor);
 
-    return user && view_is_mine(&p->view, user->home, p->now.mono);
+    return user && view_is_mine(p->config.view, user->home, p->now.mono);
 }
 
 /* ---- transports
@@ -366,14 +366,9 @@ void proxy_routerd_link(struct proxy *p, bool up, struct instant now)
 /* ---- who is served where
  * --------------------------------------------------------------------------- */
 
-void proxy_view(struct proxy *p, const struct view *view, struct instant now)
+void proxy_view(struct proxy *p, struct instant now)
 {
-    uint64_t version = p->view.version;
-
     p->now = now;
-    p->view = *view;
-    if (view->version == version)
-        return; /* only the lease is new */
     registrar_refresh(p->registrar, (struct str){"", 0}, now.mono);
     forward_view(p);
     count(p);

@@ -63,6 +63,7 @@ struct proxy_config {
     uint8_t nonce_key[AUTH_KEY_BYTES]; /* the same on all nodes of a group */
     uint8_t secret[32];                /* ours, new with each start: tags and branches */
     const struct directory *users;
+    const struct view *view; /* the one in force, its lease renewed by the owner */
     struct replica *replica;
     struct metrics *metrics;
     struct proxy_params params;
@@ -98,7 +99,8 @@ void proxy_routerd(struct proxy *p, const Muster__Envelope *envelope, struct ins
 void proxy_presenced_link(struct proxy *p, bool up, struct instant now);
 void proxy_routerd_link(struct proxy *p, bool up, struct instant now);
 
-void proxy_view(struct proxy *p, const struct view *view, struct instant now);
+/* Who serves whom has changed. */
+void proxy_view(struct proxy *p, struct instant now);
 /* aor NULL: any may have changed, or records came back from the peer. */
 void proxy_users_changed(struct proxy *p, const char *aor, struct instant now);
 

@@ -91,7 +91,6 @@ void outgoing_free_all(struct proxy *p);
 struct proxy {
     struct proxy_config config;
     struct auth auth;
-    struct view view;
     struct instant now; /* of the event that is being handled */
     struct sip_transactions *transactions;
     struct registrar *registrar;

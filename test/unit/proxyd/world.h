@@ -177,7 +177,7 @@ static inline void world_view(struct world *w, uint32_t serves_1, uint32_t serve
     w->view.nodes[1].served_by = serves_2;
     w->view.lease_until = MONO_NEVER;
     replica_view(w->replica, w->view.epoch, false, w->now.mono);
-    proxy_view(w->proxy, &w->view, w->now);
+    proxy_view(w->proxy, w->now);
     replica_flush(w->replica, w->now.mono);
 }
 
@@ -209,6 +209,7 @@ static inline void world_begin(struct world *w)
         .port_tls = 5061,
         .port_peer = 5062,
         .users = w->users,
+        .view = &w->view,
         .replica = w->replica,
         .metrics = &w->metrics,
         .params = {60000, 3600000, 300000, true},
