@@ -157,7 +157,7 @@ static void node_on_restored(void *ctx)
 static bool settle_node(struct world *w, struct node *n)
 {
     struct node *other = &w->nodes[2 - n->number];
-    size_t count = n->frame_count;
+    size_t count;
 
     replica_flush(n->replica, w->now.mono);
     count = n->frame_count;
