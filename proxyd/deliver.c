@@ -191,7 +191,7 @@ static struct str make_key(struct proxy *p, const Muster__Im *im)
         buf_printf(&key, "\n%s", tag);
     }
     len = key.len;
-    return str_of_bytes(buf_take(&key), len);
+    return (struct str){buf_take(&key), len};
 }
 
 /* routerd asks again, because its link or the view changed. */

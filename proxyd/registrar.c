@@ -260,7 +260,7 @@ static struct str make_key(struct str aor, const struct sip_addr *contact)
     }
     buf_done(&name);
     len = key.len;
-    return str_of_bytes(buf_take(&key), len);
+    return (struct str){buf_take(&key), len};
 }
 
 static struct binding *find_binding(const struct registrar_user *u, struct str key,
@@ -372,7 +372,7 @@ static struct str kept_params(struct str params)
         if (!str_ieq_c(name, "expires"))
             sip_put_param(&out, name, value);
     len = out.len;
-    return str_of_bytes(buf_take(&out), len);
+    return (struct str){buf_take(&out), len};
 }
 
 static bool keep(struct registrar_user *u, const struct change *c, const struct sip_msg *m,

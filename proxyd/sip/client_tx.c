@@ -23,7 +23,7 @@ struct str sip_client_key(struct str method, struct str branch)
     buf_put_c(&key, '\n');
     buf_put_str(&key, branch);
     len = key.len;
-    return str_of_bytes(buf_take(&key), len);
+    return (struct str){buf_take(&key), len};
 }
 
 static struct sip_client *find(const struct sip_transactions *all, struct str key)

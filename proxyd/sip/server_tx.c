@@ -89,19 +89,25 @@ bool sip_tx_cancels(const struct sip_transactions *all, const struct sip_msg *ca
 /* ---- birth and death ---------------------------------------------------------------------------
  */
 
+static void forget_merge(struct sip_server *s)
+{
+    if (s->merge_key.len)
+        HASH_DELETE(hh_merge, s->all->merges, s);
+    mem_free((char *)s->merge_key.p);
+    s->merge_key = (struct str){NULL, 0};
+}
+
 void sip_server_free(struct sip_server *s)
 {
     struct sip_transactions *all = s->all;
 
     HASH_DELETE(hh, all->servers, s);
-    if (s->merge_key.len)
-        HASH_DELETE(hh_merge, all->merges, s);
+    forget_merge(s);
     all->count--;
     deadlines_clear(&all->deadlines, &s->deadline);
     sip_msg_free(s->request);
     mem_free(s->response);
     mem_free((char *)s->key.p);
-    mem_free((char *)s->merge_key.p);
     mem_free(s);
 }
 
@@ -246,6 +252,9 @@ void sip_server_reply(struct sip_server *s, unsigned code, struct str bytes, mon
     s->response = mem_dup(bytes.p, bytes.len);
     s->response_len = bytes.len;
     send_response(s);
+    /* Some clients answer a challenge without counting CSeq on. */
+    if (code == 401)
+        forget_merge(s);
     if (code < 200)
         s->state = SIP_TX_PROCEEDING;
     else

@@ -37,6 +37,7 @@ struct world {
     uint64_t connection; /* what is open to any address */
     bool presenced_refuses, routerd_refuses;
     unsigned cseq, branch;
+    char nonce[49]; /* of the last challenge */
 };
 
 /* ---- what the proxy does ------------------------------------------------------------------------
@@ -54,6 +55,8 @@ static inline void on_send(void *ctx, const struct sip_flow *to, struct str byte
     buf_clear(&w->sent);
     buf_put_str(&w->sent, bytes);
     w->to = *to;
+    if (strstr(w->sent.data, "nonce=\""))
+        snprintf(w->nonce, sizeof(w->nonce), "%s", strstr(w->sent.data, "nonce=\"") + 7);
     if (token)
         w->token = token;
 }
@@ -284,14 +287,6 @@ static inline void world_receive(struct world *w, const struct sip_flow *flow, c
     world_settle(w);
 }
 
-/* The nonce of the challenge that was sent last. */
-static inline struct str world_nonce(struct world *w)
-{
-    const char *at = w->sent.data ? strstr(w->sent.data, "nonce=\"") : NULL;
-
-    return at ? str_sub(str_of(at), 7, 48) : (struct str){"", 0};
-}
-
 static inline void put_authorization(struct buf *out, const char *userid, const char *password,
                                      const char *method, const char *nonce, bool sha256)
 {
@@ -316,11 +311,10 @@ static inline void world_request(struct world *w, const char *userid, const char
                                  const char *uri, const char *headers, const char *body)
 {
     struct sip_flow flow = {.transport = SIP_UDP, .remote = {"192.0.2.9", 5070}};
-    char nonce[49], password[100];
+    char password[100];
     struct buf out;
 
     buf_init(&out, 1 << 17);
-    snprintf(nonce, sizeof(nonce), "%.*s", STR_ARG(world_nonce(w)));
     snprintf(password, sizeof(password), "secret-%s", userid);
     buf_printf(&out,
                "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5070;rport;branch=z9hG4bK%u\r\n"
@@ -328,8 +322,8 @@ static inline void world_request(struct world *w, const char *userid, const char
                method, uri, ++w->branch, userid, userid, ++w->cseq, method);
     if (!strstr(headers, "To: "))
         buf_printf(&out, "To: <%s>\r\n", strcmp(method, "REGISTER") ? uri : "sip:bob@muster.test");
-    if (*nonce)
-        put_authorization(&out, userid, password, method, nonce, true);
+    if (*w->nonce)
+        put_authorization(&out, userid, password, method, w->nonce, true);
     buf_printf(&out, "%sContent-Length: %zu\r\n\r\n%s", headers, strlen(body), body);
     world_receive(w, &flow, out.data);
     buf_done(&out);
@@ -338,6 +332,7 @@ static inline void world_request(struct world *w, const char *userid, const char
 /* Gets a challenge, so that what follows is authenticated. */
 static inline void world_challenge(struct world *w)
 {
+    *w->nonce = '\0';
     world_request(w, "bob", "REGISTER", "sip:muster.test", "", "");
     world_expect(w, "SIP/2.0 401 Unauthorized > udp 192.0.2.9:5070\n");
 }
