@@ -86,6 +86,7 @@ void router_free(struct router *r);
 void router_set_replica(struct router *r, struct replica *replica);
 /* For replica_config: ctx is the router. */
 bool router_is_mine(void *ctx, struct str user);
+bool router_is_peers(void *ctx, struct str user);
 void router_on_restored(void *ctx);
 
 /* ---- streams ---- */
@@ -120,7 +121,8 @@ void router_on_proxyd(struct router *r, const Muster__Envelope *e, const struct 
 void router_on_presenced(struct router *r, const Muster__Envelope *e, const struct router_now *now);
 void router_on_node(struct router *r, uint32_t node, const Muster__Envelope *e,
                     const struct router_now *now);
-/* A link came up (say all that the other side must know) or broke (requests are sent again later). */
+/* A link came up (say all that the other side must know) or broke (requests are sent again later).
+ */
 void router_on_proxyd_link(struct router *r, bool up, const struct router_now *now);
 void router_on_presenced_link(struct router *r, bool up, const struct router_now *now);
 void router_on_node_link(struct router *r, uint32_t node, bool up, const struct router_now *now);
@@ -142,9 +144,12 @@ void router_on_offline(struct router *r, uint64_t request, int status,
 
 /* ---- the view, time ---- */
 
-/* Each view that came, renewals too; before replica_view(), so that what is said when users are let
- * go still counts as theirs. */
+/* A new version of the view; before replica_view(), so that what is said when users are let go
+ * still counts as theirs. */
 void router_on_view(struct router *r, const struct view *view, const struct router_now *now);
+/* The lease ran out, or was renewed after that. Without it the core serves nobody, whatever the
+ * view says; it waits for the first true. */
+void router_on_serving(struct router *r, bool serving, const struct router_now *now);
 /* Newest version of the view whose effects are complete, for daemon_view_done(). */
 uint64_t router_view_done(const struct router *r);
 void router_tick(struct router *r, const struct router_now *now);
