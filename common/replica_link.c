@@ -16,6 +16,8 @@ struct replica_link {
     struct replica_config config; /* the caller's */
     bool (*send)(void *ctx, const Muster__ReplicaFrame *frame);
     void *send_ctx;
+    void (*after_flush)(void *ctx);
+    void *after_flush_ctx;
     Muster__ReplicaState state;
     uv_timer_t timer; /* only wakes the loop up */
     uv_prepare_t before_wait;
@@ -122,6 +124,8 @@ static void flush(struct replica_link *l)
         return;
     replica_flush(l->replica, loop_now(&l->daemon->loop));
     count_records(l);
+    if (l->after_flush)
+        l->after_flush(l->after_flush_ctx);
 }
 
 static void on_before_wait(uv_prepare_t *handle)
@@ -141,6 +145,12 @@ static void on_after_read(uv_check_t *handle)
     if (mono_reached(now, replica_deadline(l->replica)))
         replica_tick(l->replica, now);
     flush(l);
+}
+
+void replica_link_after_flush(struct replica_link *l, void (*done)(void *ctx), void *ctx)
+{
+    l->after_flush = done;
+    l->after_flush_ctx = ctx;
 }
 
 void replica_link_touch(struct replica_link *l)

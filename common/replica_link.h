@@ -19,6 +19,10 @@ struct replica_link *replica_link_start(struct daemon *d, const struct replica_c
                                         void *send_ctx);
 void replica_link_close(struct replica_link *l);
 
+/* Called after each flush: commits may have set deadlines of the daemon's core, whose timer is to
+ * be armed before the loop waits. */
+void replica_link_after_flush(struct replica_link *l, void (*done)(void *ctx), void *ctx);
+
 struct replica *replica_link_replica(struct replica_link *l);
 
 /* Envelope.fabric_state came, or the link to routerd broke (peer_up false). */

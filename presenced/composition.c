@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "common/arena.h"
-#include "common/mem.h"
 #include "presenced/model.h"
 #include "presenced/pidf.h"
 
@@ -42,14 +41,10 @@ static bool add_tuple(struct arena *a, Muster__Pidf *doc, Muster__PidfTuple tupl
 static bool add_publication(struct arena *a, Muster__Pidf *doc, const struct publication *p)
 {
     const Muster__Pidf *pidf = p->record->pidf;
-    char since[ID_MAX];
 
-    /* The moment of the document tells publications apart, and stays when a refresh changes the
-     * tag. */
-    (void)snprintf(since, sizeof(since), "%llu", (unsigned long long)p->record->since_unix_ms);
     for (size_t i = 0; i < pidf->n_tuples; i++)
         if (!add_tuple(a, doc, *pidf->tuples[i],
-                       tuple_id(a, 't', str_of(since), str_of(pidf->tuples[i]->id))))
+                       tuple_id(a, 't', str_of(p->record->id), str_of(pidf->tuples[i]->id))))
             return false;
     return true;
 }
@@ -117,12 +112,28 @@ static bool compose(struct arena *a, const struct presentity *p, Muster__Pidf *d
     return true;
 }
 
-/* A presentity of which nothing is known is closed; so is one about whom too much is said. */
-static bool add_closed(struct arena *a, Muster__Pidf *doc)
+bool composition_is_open(const struct presentity *p)
 {
-    Muster__PidfTuple closed = MUSTER__PIDF_TUPLE__INIT;
+    if (p->devices)
+        return true;
+    for (const struct publication *q = p->publications; q; q = q->next)
+        if (pidf_is_open(q->record->pidf))
+            return true;
+    return false;
+}
 
-    return add_tuple(a, doc, closed, arena_dup_c(a, STR("closed")));
+/* For a presentity of which nothing is known, or too much for a document. */
+static void print_summary(struct presentity *p)
+{
+    Muster__Pidf doc = MUSTER__PIDF__INIT;
+    Muster__PidfTuple tuple = MUSTER__PIDF_TUPLE__INIT, *tuples[] = {&tuple};
+
+    tuple.open = composition_is_open(p);
+    tuple.id = (char *)(tuple.open ? "open" : "closed");
+    doc.tuples = tuples;
+    doc.n_tuples = 1;
+    buf_clear(&p->document);
+    pidf_print(&p->document, p->aor, &doc);
 }
 
 struct str composition_document(struct presentity *p)
@@ -133,11 +144,10 @@ struct str composition_document(struct presentity *p)
     if (p->document.len > 0)
         return buf_str(&p->document);
     arena_init(&a, ARENA_MAX);
-    if (!compose(&a, p, &doc))
-        muster__pidf__init(&doc);
-    if (doc.n_tuples == 0)
-        (void)add_closed(&a, &doc); /* without it the document says the same */
-    pidf_print(&p->document, p->aor, &doc);
+    if (compose(&a, p, &doc) && doc.n_tuples > 0)
+        pidf_print(&p->document, p->aor, &doc);
+    if (p->document.len == 0 || p->document.full)
+        print_summary(p);
     arena_done(&a);
     return buf_str(&p->document);
 }

@@ -4,7 +4,6 @@
  */
 #include <string.h>
 
-#include "common/mem.h"
 #include "presenced/model.h"
 
 static struct device **find(struct presentity *p, const char *resource)
@@ -24,6 +23,12 @@ static void remove_at(struct presentity *p, struct device **at)
     p->device_count--;
     muster__device_status__free_unpacked(d->status, NULL);
     mem_free(d);
+}
+
+void device_drop_all(struct presentity *p)
+{
+    while (p->devices)
+        remove_at(p, &p->devices);
 }
 
 static Muster__DeviceStatus *copy(const Muster__DeviceStatus *status)
@@ -113,7 +118,7 @@ void engine_on_presence_sync(struct engine *e, const struct engine_now *now)
     e->now = *now;
     HASH_ITER (hh, e->presentities, p, next)
         drop_stale(p);
-    moves_devices_known(e);
+    moves_doubt_ends(e);
 }
 
 void engine_on_routerd_link(struct engine *e, bool up, const struct engine_now *now)
@@ -127,9 +132,9 @@ void engine_on_routerd_link(struct engine *e, bool up, const struct engine_now *
             d->stale = true;
         mem_free(p->told);
         p->told = NULL;
-        presentity_tell_routerd(p);
     }
-    if (up)
-        e->config.ops->presence_sync(e->config.ctx);
-    moves_doubt_devices(e);
+    e->sync_due = up;
+    presentity_tell_all(e);
+    if (!e->devices_known)
+        moves_doubt(e);
 }

@@ -2,11 +2,13 @@
 #include <assert.h>
 #include <string.h>
 
-#include "common/mem.h"
+#include <utlist.h>
+
 #include "presenced/model.h"
 
 /* An answer that waits for both memories, and the subscription whose NOTIFYs wait for it. */
 struct owed {
+    struct owed *next, *prev;
     struct engine *engine;
     uint64_t request;
     uint64_t proxyd_link;
@@ -25,7 +27,8 @@ struct engine *engine_new(const struct engine_config *config)
     e->config = *config;
     e->activated_end = &e->activated;
     timer_init(&e->pace, notify_pace, e);
-    timer_init(&e->hold, moves_devices_known, e);
+    timer_init(&e->hold, moves_doubt_ends, e);
+    timer_init(&e->rescan, moves_rescan, e);
     return e;
 }
 
@@ -41,15 +44,17 @@ static void drop_presentity(struct presentity *p)
         publication_drop(p->publications);
     while (p->subscriptions)
         subscription_drop(p->subscriptions);
-    while (p->devices) {
-        struct device *d = p->devices;
-
-        p->devices = d->next;
-        muster__device_status__free_unpacked(d->status, NULL);
-        mem_free(d);
-        p->device_count--;
-    }
+    device_drop_all(p);
     presentity_release(p);
+}
+
+static void owed_free(struct owed *o)
+{
+    DL_DELETE(o->engine->owed, o);
+    mem_free(o->reason);
+    mem_free(o->etag);
+    mem_free(o->key);
+    mem_free(o);
 }
 
 void engine_free(struct engine *e)
@@ -58,6 +63,9 @@ void engine_free(struct engine *e)
 
     if (!e)
         return;
+    while (e->owed)
+        owed_free(e->owed);
+    moves_forget(e);
     HASH_ITER (hh, e->presentities, p, next)
         drop_presentity(p);
     timers_done(&e->timers);
@@ -99,10 +107,13 @@ mono_t engine_mono_of(const struct engine *e, uint64_t unix_ms)
 
 /* ---- answers ---- */
 
-static void give_answer(const struct owed *o)
+/* One who has lost the lease must not promise anything: the peer may serve by now, without it. */
+static void give_answer(struct owed *o)
 {
     const struct engine_config *c = &o->engine->config;
 
+    if (o->engine->suspended)
+        o->code = 503;
     if (o->is_publish) {
         Muster__PublishReply reply = MUSTER__PUBLISH_REPLY__INIT;
 
@@ -135,10 +146,7 @@ static void on_committed(void *ctx)
         s->answered = true;
         notify_soon(s);
     }
-    mem_free(o->reason);
-    mem_free(o->etag);
-    mem_free(o->key);
-    mem_free(o);
+    owed_free(o);
 }
 
 void engine_owe(struct engine *e, uint64_t request, const Muster__PublishReply *publish,
@@ -157,6 +165,7 @@ void engine_owe(struct engine *e, uint64_t request, const Muster__PublishReply *
     o->etag = mem_strdup(publish ? publish->etag : "");
     o->key = str_dup(subscription_key);
     o->key_len = subscription_key.len;
+    DL_APPEND(e->owed, o);
     replica_commit(e->replica, on_committed, o);
 }
 
@@ -180,15 +189,26 @@ void engine_on_proxyd_link(struct engine *e, bool up, const struct engine_now *n
     }
 }
 
+void engine_on_lease(struct engine *e, bool holds, const struct engine_now *now)
+{
+    e->now = *now;
+    e->suspended = !holds;
+    if (!holds)
+        return;
+    notify_all(e);
+    timers_run(&e->timers, now->mono);
+}
+
 void engine_tick(struct engine *e, const struct engine_now *now)
 {
     e->now = *now;
-    timers_run(&e->timers, now->mono);
+    if (!e->suspended)
+        timers_run(&e->timers, now->mono);
 }
 
 mono_t engine_deadline(const struct engine *e)
 {
-    return timers_deadline(&e->timers);
+    return e->suspended ? MONO_NEVER : timers_deadline(&e->timers);
 }
 
 void engine_check(const struct engine *e)
@@ -213,4 +233,9 @@ void engine_check(const struct engine *e)
     }
     assert(publications == HASH_COUNT(e->publications));
     assert(subscriptions == HASH_COUNT(e->subscriptions));
+    for (const struct watcher *w = e->watchers; w; w = w->hh.next) {
+        assert(w->count > 0 && w->count <= subscriptions);
+        subscriptions -= w->count;
+    }
+    assert(subscriptions == 0);
 }

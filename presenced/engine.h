@@ -11,8 +11,8 @@
  * replica; the engine holds a live form of those whose presentity we serve. Devices are not:
  * routerd says them again.
  *
- * Nobody flaps: while devices may be unknown (after a start, a takeover, or a new link to routerd)
- * nothing is told about a presentity until PresenceSync came or HOLD_MS have passed.
+ * Nobody flaps: while a presentity's devices may be unknown, after a start or a takeover, nobody is
+ * told that it is closed until PresenceSync came or five seconds have passed.
  *
  * Requests carry a number, `request`, by which the shell answers. Answers wait for
  * replica_commit(), and NOTIFYs for the answer.
@@ -37,7 +37,8 @@ enum {
     ENGINE_TABLE_PUBLICATIONS = 1,
     ENGINE_TABLE_SUBSCRIPTIONS = 2,
     ENGINE_PUBLICATIONS_MAX = 32,    /* of one presentity */
-    ENGINE_SUBSCRIPTIONS_MAX = 1000, /* of one presentity */
+    ENGINE_SUBSCRIPTIONS_MAX = 1000, /* to one presentity */
+    ENGINE_WATCHED_MAX = 1000,       /* subscriptions of one watcher */
     ENGINE_DEVICES_MAX = 64,         /* of one user */
 };
 
@@ -90,10 +91,16 @@ void engine_on_proxyd_link(struct engine *e, bool up, const struct engine_now *n
 void engine_on_device_status(struct engine *e, const Muster__DeviceStatus *status,
                              const struct engine_now *now);
 void engine_on_presence_sync(struct engine *e, const struct engine_now *now);
-/* Up: all that SIP devices publish is said, then presence_sync. */
+/* Up: all that SIP devices publish is said, then presence_sync, once the records are here. */
 void engine_on_routerd_link(struct engine *e, bool up, const struct engine_now *now);
 
+/* Not before the directory is loaded. */
 void engine_on_view(struct engine *e, const struct view *view, const struct engine_now *now);
+/* The lease ran out, or holds again. Without it requests get 503 and no deadline is acted on. */
+void engine_on_lease(struct engine *e, bool holds, const struct engine_now *now);
+/* The directory has changed: one user, or NULL when any may have. What is known and asked about
+ * somebody who is no user any more ends. */
+void engine_on_users(struct engine *e, const char *aor, const struct engine_now *now);
 void engine_tick(struct engine *e, const struct engine_now *now);
 mono_t engine_deadline(const struct engine *e);
 void engine_check(const struct engine *e);

@@ -9,12 +9,21 @@
  * Whoever changes what is known about a presentity calls presentity_changed(); everything that
  * watchers and routerd get follows from that.
  */
+#include <stdlib.h>
+
+#include "common/mem.h"
+#include "common/timer.h"
+
+#define uthash_malloc(size)    mem_new(size)
+#define uthash_free(p, size)   mem_free(p)
+#define uthash_fatal(sentence) abort()
 #include <uthash.h>
 
-#include "common/timer.h"
 #include "presenced/engine.h"
 
 struct presentity;
+struct owed;
+struct done;
 
 struct publication {
     UT_hash_handle hh; /* in engine.publications, by etag */
@@ -31,6 +40,13 @@ struct device {
     bool stale; /* not yet said again on the new link to routerd */
 };
 
+/* Somebody who watches, and how much. */
+struct watcher {
+    UT_hash_handle hh; /* in engine.watchers, by aor */
+    unsigned count;
+    char aor[];
+};
+
 struct subscription {
     UT_hash_handle hh;           /* in engine.subscriptions, by key */
     UT_hash_handle in_flight_hh; /* in engine.in_flight, by that number */
@@ -38,6 +54,7 @@ struct subscription {
     size_t key_len;
     struct engine *engine;
     struct presentity *presentity;
+    struct watcher *watcher;
     struct subscription *next; /* of the presentity */
     Muster__SubscriptionRecord *record;
     uint32_t cseq;          /* of the last NOTIFY */
@@ -61,6 +78,7 @@ struct presentity {
     struct subscription *subscriptions;
     unsigned publication_count, subscription_count, device_count;
     struct buf document; /* composed; empty: compose it when it is needed */
+    bool in_doubt;       /* just activated: its devices may not have been said yet */
     char *told;          /* the Availability that routerd knows, as text; NULL: none */
 };
 
@@ -74,17 +92,24 @@ struct engine {
     struct publication *publications;
     struct subscription *subscriptions;
     struct subscription *in_flight;
+    struct watcher *watchers;
+    struct owed *owed;                               /* answers that wait for both memories */
+    struct done *done;                               /* views that do */
     struct subscription *activated, **activated_end; /* to be notified at a measured pace */
     struct timer pace;
-    struct timer hold;
-    bool devices_known; /* since the last PresenceSync nothing made us doubt */
+    struct timer hold;   /* the end of all doubts */
+    struct timer rescan; /* users have changed: look who is ours */
+    bool devices_known;  /* routerd has said all it had, or had its time */
     bool restored;
+    bool active;    /* records have been activated: what isn't here is not there */
+    bool suspended; /* the lease has run out: nothing is decided, nobody is told */
+    bool sync_due;  /* routerd's link is new, and it has not been told all */
     bool proxyd_up, routerd_up;
     uint64_t proxyd_link; /* counts links: answers belong to one */
     uint64_t last_request;
 };
 
-enum { HOLD_MS = 5000 };
+enum { HOLD_MS = 5000, RESCAN_MS = 500 };
 
 /* ---- presentity.c ---- */
 
@@ -97,23 +122,40 @@ void presentity_release(struct presentity *p);
 void presentity_changed(struct presentity *p);
 /* Tells routerd what SIP devices publish, if it knows something else. */
 void presentity_tell_routerd(struct presentity *p);
+/* Where routerd's link is new: tells it all, and that this is all. Waits for the activation,
+ * without which what a SIP device has published would count as gone. */
+void presentity_tell_all(struct engine *e);
 
 /* ---- composition.c ---- */
 
 /* The document that watchers get; a view into the presentity. */
 struct str composition_document(struct presentity *p);
+/* Is any tuple of it open? */
+bool composition_is_open(const struct presentity *p);
 /* What its publications say to XMPP; strings live as long as the publications. */
 void composition_availability(const struct presentity *p, Muster__Availability *ret_availability);
+
+/* ---- device.c ---- */
+
+void device_drop_all(struct presentity *p);
 
 /* ---- publication.c ---- */
 
 /* From a record; takes it over. */
 struct publication *publication_add(struct engine *e, Muster__PublicationRecord *record);
+/* May this presentity have one more? */
+bool publication_has_room(const struct engine *e, struct str aor);
 /* Its live form only; the record stays. */
 void publication_drop(struct publication *p);
+/* The record too. */
+void publication_remove(struct publication *p);
 
 /* ---- subscription.c ---- */
 
+/* Is it the record of that key? */
+bool subscription_has_key(const Muster__SubscriptionRecord *record, struct str key);
+/* May this presentity have one more? */
+bool subscription_has_room(const struct engine *e, struct str aor);
 struct subscription *subscription_add(struct engine *e, Muster__SubscriptionRecord *record);
 void subscription_drop(struct subscription *s);
 /* Drops it and deletes its record. */
@@ -137,9 +179,13 @@ void notify_pace(void *engine);
 
 /* ---- moves.c ---- */
 
-/* Until PresenceSync or HOLD_MS, devices are in doubt. */
-void moves_doubt_devices(struct engine *e);
-void moves_devices_known(void *engine);
+/* From now on doubts about devices end within HOLD_MS. */
+void moves_doubt(struct engine *e);
+/* View versions that were not yet called done never will be. */
+void moves_forget(struct engine *e);
+/* The timers'. */
+void moves_doubt_ends(void *engine);
+void moves_rescan(void *engine);
 
 /* ---- engine.c ---- */
 

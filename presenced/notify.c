@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/mem.h"
 #include "presenced/model.h"
 
 enum { CSEQ_BLOCK = 100, CSEQ_MARGIN = 20, STATE_MAX = 64 };
@@ -41,9 +40,17 @@ static uint32_t next_cseq(struct subscription *s)
     return s->cseq;
 }
 
+/* Closed, but only as far as we have been told? */
+static bool is_in_doubt(const struct subscription *s)
+{
+    return (s->presentity->in_doubt || !s->engine->devices_known) && !s->record->pending &&
+           !composition_is_open(s->presentity);
+}
+
 static bool is_held(const struct subscription *s)
 {
-    return !s->engine->devices_known || !s->engine->proxyd_up || !s->answered || s->in_flight;
+    return s->engine->suspended || !s->engine->proxyd_up || !s->answered || s->in_flight ||
+           is_in_doubt(s);
 }
 
 static void send(struct subscription *s)
@@ -67,6 +74,7 @@ static void send(struct subscription *s)
     }
     if (e->config.ops->notify(e->config.ctx, e->last_request + 1, &notify)) {
         s->dirty = false;
+        timer_clear(&e->timers, &s->retry);
         s->in_flight = ++e->last_request;
         HASH_ADD(in_flight_hh, e->in_flight, in_flight, sizeof(s->in_flight), s);
         metrics_add(e->config.metrics, METRIC_NOTIFIES, 1);

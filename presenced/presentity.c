@@ -4,7 +4,6 @@
  */
 #include <string.h>
 
-#include "common/mem.h"
 #include "presenced/model.h"
 
 enum { DOCUMENT_MAX = 256 * 1024, TOLD_MAX = 4096 };
@@ -67,6 +66,18 @@ void presentity_tell_routerd(struct presentity *p)
         p->told = availability.available ? buf_take(&told) : NULL;
     }
     buf_done(&told);
+}
+
+void presentity_tell_all(struct engine *e)
+{
+    struct presentity *p, *next;
+
+    if (!e->sync_due || !e->routerd_up || !e->active)
+        return;
+    e->sync_due = false;
+    HASH_ITER (hh, e->presentities, p, next)
+        presentity_tell_routerd(p);
+    e->config.ops->presence_sync(e->config.ctx);
 }
 
 void presentity_changed(struct presentity *p)

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "common/digest.h"
-#include "common/mem.h"
 #include "presenced/model.h"
 
 enum { ETAG_BYTES = 8, EXPIRES_MAX_S = 86400, RECORD_MAX = 256 * 1024 };
@@ -17,8 +16,7 @@ static void on_expired(void *owner)
     struct publication *p = owner;
     struct presentity *presentity = p->presentity;
 
-    replica_delete(p->engine->replica, ENGINE_TABLE_PUBLICATIONS, str_of(p->record->etag));
-    publication_drop(p);
+    publication_remove(p);
     presentity_changed(presentity);
     presentity_release(presentity);
 }
@@ -55,6 +53,13 @@ struct publication *publication_add(struct engine *e, Muster__PublicationRecord 
     return p;
 }
 
+bool publication_has_room(const struct engine *e, struct str aor)
+{
+    const struct presentity *p = presentity_find(e, aor);
+
+    return !p || p->publication_count < ENGINE_PUBLICATIONS_MAX;
+}
+
 void publication_drop(struct publication *p)
 {
     struct publication **at = &p->presentity->publications;
@@ -69,6 +74,12 @@ void publication_drop(struct publication *p)
                 HASH_COUNT(p->engine->publications));
     muster__publication_record__free_unpacked(p->record, NULL);
     mem_free(p);
+}
+
+void publication_remove(struct publication *p)
+{
+    replica_delete(p->engine->replica, ENGINE_TABLE_PUBLICATIONS, str_of(p->record->etag));
+    publication_drop(p);
 }
 
 /* ---- PUBLISH ---- */
@@ -133,6 +144,7 @@ static void store(struct engine *e, uint64_t request, const Muster__Publish *m,
     from.expires_unix_ms = e->now.unix_ms + expires_s * 1000ull;
     from.since_unix_ms = pidf ? e->now.unix_ms : old->record->since_unix_ms;
     from.pidf = pidf ? (Muster__Pidf *)pidf : old->record->pidf;
+    from.id = old ? old->record->id : etag;
     if (!save(e, &from, &record)) {
         answer(e, request, 503, "No room for another publication", "", 0);
         return;
@@ -158,8 +170,7 @@ static void take_back(struct engine *e, uint64_t request, struct publication *p)
     char etag[2 * ETAG_BYTES + 1];
 
     draw_etag(e, etag); /* RFC 3903, section 6, step 6: a 200 always carries one */
-    replica_delete(e->replica, ENGINE_TABLE_PUBLICATIONS, str_of(p->record->etag));
-    publication_drop(p);
+    publication_remove(p);
     answer(e, request, 200, "OK", etag, 0);
     presentity_changed(presentity);
     presentity_release(presentity);
@@ -171,13 +182,6 @@ static struct publication *find(const struct engine *e, const Muster__Publish *m
 
     HASH_FIND(hh, e->publications, m->etag, strlen(m->etag), p);
     return p && strcmp(p->presentity->aor, m->presentity) == 0 ? p : NULL;
-}
-
-static bool is_full(const struct engine *e, const Muster__Publish *m)
-{
-    const struct presentity *p = presentity_find(e, str_of(m->presentity));
-
-    return p && p->publication_count >= ENGINE_PUBLICATIONS_MAX;
 }
 
 void engine_on_publish(struct engine *e, uint64_t request, const Muster__Publish *publish,
@@ -193,7 +197,7 @@ void engine_on_publish(struct engine *e, uint64_t request, const Muster__Publish
     e->now = *now;
     if (!directory_find(e->config.directory, str_of(publish->presentity)))
         answer(e, request, 404, "Not Found", "", 0);
-    else if (!e->restored || !engine_serves(e, str_of(publish->presentity)))
+    else if (!e->restored || e->suspended || !engine_serves(e, str_of(publish->presentity)))
         answer(e, request, 503, "Not serving this user now", "", 0);
     else if (expires_s > 0 && expires_s < least_s)
         answer(e, request, 423, "Interval Too Brief", "", least_s);
@@ -203,8 +207,8 @@ void engine_on_publish(struct engine *e, uint64_t request, const Muster__Publish
         take_back(e, request, old);
     else if (!old && (!pidf || expires_s == 0))
         answer(e, request, 400, "An initial publication needs a document and a lifetime", "", 0);
-    else if (!old && is_full(e, publish))
-        answer(e, request, 503, "Too many publications of this user", "", 0);
+    else if (!old && !publication_has_room(e, str_of(publish->presentity)))
+        answer(e, request, 403, "Too many publications of this user", "", 0);
     else
         store(e, request, publish, pidf, old,
               expires_s < EXPIRES_MAX_S ? expires_s : EXPIRES_MAX_S);

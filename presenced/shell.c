@@ -218,12 +218,22 @@ static void on_presence_sync(void *ctx, struct ipc_link *link, const Muster__Env
     arm(p);
 }
 
+/* Without the directory nobody's records are anybody's: the replica sees no peer before it is here,
+ * and the engine no view. */
+static void say_peer(struct presenced *p)
+{
+    if (users_loaded(p->users))
+        replica_link_state(p->replica, p->peer_up, p->peer_link_id);
+}
+
 static void on_fabric_state(void *ctx, struct ipc_link *link, const Muster__Envelope *e)
 {
     struct presenced *p = ((struct daemon *)ctx)->ctx;
 
     (void)link;
-    replica_link_state(p->replica, e->fabric_state->peer_up, e->fabric_state->link_id);
+    p->peer_up = e->fabric_state->peer_up;
+    p->peer_link_id = e->fabric_state->link_id;
+    say_peer(p);
 }
 
 static void on_replica(void *ctx, struct ipc_link *link, const Muster__Envelope *e)
@@ -276,7 +286,8 @@ void shell_on_link_down(struct daemon *d, struct ipc_link *link)
         engine_on_proxyd_link(p->engine, false, &now);
     } else if (link == p->routerd) {
         engine_on_routerd_link(p->engine, false, &now);
-        replica_link_state(p->replica, false, 0);
+        p->peer_up = false;
+        say_peer(p);
     }
     arm(p);
 }
@@ -286,18 +297,36 @@ void shell_on_view(struct daemon *d, const struct view *view)
     struct presenced *p = d->ctx;
     struct engine_now now = now_of(p);
 
+    if (!users_loaded(p->users))
+        return;
     engine_on_view(p->engine, view, &now);
     replica_link_view(p->replica, view);
     arm(p);
 }
 
-/* Who is whose may be different now; a first load makes users of records. */
+void shell_on_serving(struct daemon *d, bool serving)
+{
+    struct presenced *p = d->ctx;
+    struct engine_now now = now_of(p);
+
+    engine_on_lease(p->engine, serving, &now);
+    arm(p);
+}
+
 static void on_users_changed(void *ctx, const char *aor)
 {
     struct presenced *p = ctx;
+    struct engine_now now = now_of(p);
 
-    if (!aor && p->daemon.view.version)
+    if (aor || p->users_seen) {
+        engine_on_users(p->engine, aor, &now);
+        arm(p);
+        return;
+    }
+    p->users_seen = true;
+    if (p->daemon.view.version)
         shell_on_view(&p->daemon, &p->daemon.view);
+    say_peer(p);
 }
 
 void shell_on_health(struct daemon *d, Muster__ViewAck *ack)
@@ -322,18 +351,47 @@ static bool do_replica_frame(void *ctx, const Muster__ReplicaFrame *frame)
     return send_on(p->routerd, &e);
 }
 
+static bool is_mine(void *ctx, struct str user)
+{
+    struct presenced *p = ctx;
+
+    return engine_is_mine(p->engine, user);
+}
+
+static bool is_peers(void *ctx, struct str user)
+{
+    struct presenced *p = ctx;
+
+    return engine_is_peers(p->engine, user);
+}
+
+static void on_restored(void *ctx)
+{
+    struct presenced *p = ctx;
+    struct engine_now now = now_of(p);
+
+    engine_tick(p->engine, &now);
+    engine_on_restored(p->engine);
+}
+
+static void on_flushed(void *ctx)
+{
+    arm(ctx);
+}
+
 static void start_replica(struct presenced *p)
 {
     const struct replica_config config = {
         .restore_timeout_ms = RESTORE_TIMEOUT_MS,
         .bytes_max = REPLICA_BYTES_MAX,
-        .is_mine = engine_is_mine,
-        .is_peers = engine_is_peers,
-        .on_restored = engine_on_restored,
-        .ctx = p->engine,
+        .is_mine = is_mine,
+        .is_peers = is_peers,
+        .on_restored = on_restored,
+        .ctx = p,
     };
 
     p->replica = replica_link_start(&p->daemon, &config, do_replica_frame, p);
+    replica_link_after_flush(p->replica, on_flushed, p);
     engine_set_replica(p->engine, replica_link_replica(p->replica));
 }
 

@@ -20,6 +20,9 @@ struct presenced {
     struct replica_link *replica;
     struct ipc_link *proxyd;  /* NULL while it is away */
     struct ipc_link *routerd; /* ours, always there; up or not */
+    bool peer_up;             /* as routerd said last */
+    uint64_t peer_link_id;
+    bool users_seen; /* the directory has been loaded once */
     uv_timer_t timer;
 };
 
@@ -33,6 +36,7 @@ void shell_stop(struct presenced *p);
 
 /* From daemon_config. */
 void shell_on_view(struct daemon *d, const struct view *view);
+void shell_on_serving(struct daemon *d, bool serving);
 void shell_on_link_up(struct daemon *d, struct ipc_link *link);
 void shell_on_link_down(struct daemon *d, struct ipc_link *link);
 void shell_on_health(struct daemon *d, Muster__ViewAck *ack);

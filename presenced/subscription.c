@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "common/mem.h"
+#include "common/util.h"
 #include "presenced/model.h"
 
 enum { EXPIRES_MAX_S = 86400, KEY_MAX = 2048, RECORD_MAX = 32768, CSEQ_BLOCK = 100 };
@@ -35,6 +35,49 @@ static void write_key(struct buf *out, const Muster__Dialog *d, const char *even
         buf_clear(out);
 }
 
+bool subscription_has_key(const Muster__SubscriptionRecord *record, struct str key)
+{
+    struct buf own;
+    bool same;
+
+    if (!record->dialog)
+        return false;
+    write_key(&own, record->dialog, record->event_id);
+    same = own.len > 0 && str_eq(buf_str(&own), key);
+    buf_done(&own);
+    return same;
+}
+
+static struct watcher *watcher_find(const struct engine *e, const char *aor)
+{
+    struct watcher *w;
+
+    HASH_FIND(hh, e->watchers, aor, strlen(aor), w);
+    return w;
+}
+
+static struct watcher *watcher_ref(struct engine *e, const char *aor)
+{
+    struct watcher *w = watcher_find(e, aor);
+    size_t len = strlen(aor);
+
+    if (!w) {
+        w = mem_new(sizeof(*w) + len + 1);
+        memcpy(w->aor, aor, len + 1);
+        HASH_ADD_KEYPTR(hh, e->watchers, w->aor, len, w);
+    }
+    w->count++;
+    return w;
+}
+
+static void watcher_unref(struct engine *e, struct watcher *w)
+{
+    if (--w->count > 0)
+        return;
+    HASH_DEL(e->watchers, w);
+    mem_free(w);
+}
+
 struct subscription *subscription_add(struct engine *e, Muster__SubscriptionRecord *record)
 {
     struct subscription *s = mem_new(sizeof(*s));
@@ -47,6 +90,7 @@ struct subscription *subscription_add(struct engine *e, Muster__SubscriptionReco
     s->key_len = key.len;
     s->key = buf_take(&key);
     s->presentity = presentity_get(e, str_of(record->presentity));
+    s->watcher = watcher_ref(e, record->watcher);
     timer_init(&s->expiry, on_expired, s);
     timer_init(&s->retry, on_retry, s);
     for (at = &s->presentity->subscriptions; *at; at = &(*at)->next)
@@ -68,6 +112,7 @@ void subscription_drop(struct subscription *s)
         at = &(*at)->next;
     *at = s->next;
     s->presentity->subscription_count--;
+    watcher_unref(e, s->watcher);
     HASH_DEL(e->subscriptions, s);
     notify_forget(s);
     notify_landed(s);
@@ -177,19 +222,54 @@ static struct subscription *find(const struct engine *e, const Muster__Subscribe
                : NULL;
 }
 
+bool subscription_has_room(const struct engine *e, struct str aor)
+{
+    const struct presentity *p = presentity_find(e, aor);
+
+    return !p || p->subscription_count < ENGINE_SUBSCRIPTIONS_MAX;
+}
+
+static bool are_too_many(const struct engine *e, const Muster__Subscribe *m)
+{
+    const struct watcher *w = watcher_find(e, m->watcher);
+
+    return !subscription_has_room(e, str_of(m->presentity)) ||
+           (w && w->count >= ENGINE_WATCHED_MAX);
+}
+
+/* Can the subscriber read what we would send (RFC 6665, 4.2.1.1)? No Accept is the package's
+ * default, PIDF (RFC 3856, 6.7). */
+static bool accepts_pidf(const char *accept)
+{
+    static const char *const taken[] = {"application/pidf+xml", "application/*", "*/*"};
+    struct str rest = str_of(accept), item;
+
+    if (str_empty(rest))
+        return true;
+    for (bool more = true; more;) {
+        more = str_cut(rest, ',', &item, &rest);
+        item = str_trim(str_sub(item, 0, str_find(item, ';')));
+        for (size_t i = 0; i < ARRAY_LEN(taken); i++)
+            if (str_ieq_c(item, taken[i]))
+                return true;
+    }
+    return false;
+}
+
 static void begin(struct engine *e, uint64_t request, const Muster__Subscribe *m,
                   uint32_t expires_s)
 {
-    struct presentity *p = presentity_get(e, str_of(m->presentity));
     bool pending = !may_watch(e, m);
     struct subscription *s;
 
-    if (p->subscription_count >= ENGINE_SUBSCRIPTIONS_MAX) {
-        answer(e, request, 503, "Too many subscriptions to this user", 0, NULL);
+    if (are_too_many(e, m)) {
+        answer(e, request, 403, "Too many subscriptions", 0, NULL);
         return;
     }
     s = subscription_add(e, make_record(e, m, expires_s, pending));
     if (s->key_len == 0 || (expires_s > 0 && !subscription_save(s))) {
+        struct presentity *p = s->presentity;
+
         subscription_drop(s);
         presentity_release(p);
         answer(e, request, 503, "No room for another subscription", 0, NULL);
@@ -229,6 +309,7 @@ static void refresh(struct engine *e, uint64_t request, const Muster__Subscribe 
         s->record->expires_unix_ms = e->now.unix_ms + expires_s * 1000ull;
         timer_set(&e->timers, &s->expiry, engine_mono_of(e, s->record->expires_unix_ms));
         if (!subscription_save(s)) {
+            s->answered = true;
             answer(e, request, 503, "No room for the subscription", 0, NULL);
             return;
         }
@@ -255,8 +336,10 @@ void engine_on_subscribe(struct engine *e, uint64_t request, const Muster__Subsc
     s = find(e, subscribe);
     if (!directory_find(e->config.directory, str_of(subscribe->presentity)))
         answer(e, request, 404, "Not Found", 0, NULL);
-    else if (!e->restored || !engine_serves(e, str_of(subscribe->presentity)))
+    else if (!e->restored || e->suspended || !engine_serves(e, str_of(subscribe->presentity)))
         answer(e, request, 503, "Not serving this user now", 0, NULL);
+    else if (!accepts_pidf(subscribe->accept))
+        answer(e, request, 406, "Not Acceptable", 0, NULL);
     else if (expires_s > 0 && expires_s < least_s)
         answer(e, request, 423, "Interval Too Brief", least_s, NULL);
     else if (subscribe->initial && !s)
