@@ -89,6 +89,8 @@ class Sipp:
         with open(base + ".xml", "w") as file:
             file.write(text)
         self.trace = Trace(base + ".messages")
+        if os.path.exists(self.trace.path):
+            os.remove(self.trace.path)
         self.output = open(base + ".out", "wb")
         command = ["sipp", "-sf", base + ".xml", "-i", address, "-p", str(self.port), "-nostdin",
                    "-trace_msg", "-message_file", base + ".messages", "-message_overwrite", "false",
