@@ -34,6 +34,7 @@ int main(int argc, char **argv)
         .handlers = shell_handlers,
         .handler_count = shell_handler_count,
         .on_view = shell_on_view,
+        .on_serving = shell_on_serving,
         .on_link_up = shell_on_link_up,
         .on_link_down = shell_on_link_down,
         .on_health = shell_on_health,

@@ -46,12 +46,12 @@ static void follow_deadline(struct routerd *r)
         uv_timer_start(&r->timer, on_timer, mono_until(loop_now(&r->daemon.loop), at), 0);
 }
 
+/* Only the newest counts: a new recoveryd counts its versions anew, so an older number may be that
+ * of another view. */
 static void follow_view(struct routerd *r)
 {
-    uint64_t done = router_view_done(r->router);
-
-    if (done > r->daemon.view_done)
-        daemon_view_done(&r->daemon, done);
+    if (router_view_done(r->router) == r->daemon.view.version)
+        daemon_view_done(&r->daemon, r->daemon.view.version);
 }
 
 static void tell_fabric_state(struct routerd *r, struct neighbour *n, bool frames_lost);
@@ -315,6 +315,14 @@ void shell_on_view(struct daemon *d, const struct view *view)
     replica_link_view(r->replica, view);
 }
 
+void shell_on_serving(struct daemon *d, bool serving)
+{
+    struct routerd *r = d->ctx;
+    struct router_now now = shell_now(r);
+
+    router_on_serving(r->router, serving, &now);
+}
+
 /* Who is whose may be different now; a first load makes users of records. */
 static void on_users_changed(void *ctx, const char *aor)
 {
@@ -336,13 +344,6 @@ void shell_on_health(struct daemon *d, Muster__ViewAck *ack)
 
 /* ---- the replica ---- */
 
-static uint32_t server_of(const struct routerd *r, struct str aor)
-{
-    const struct user *user = directory_find(r->directory, aor);
-
-    return user ? view_serving(&r->daemon.view, user->home) : 0;
-}
-
 static bool is_mine(void *ctx, struct str user)
 {
     struct routerd *r = ctx;
@@ -353,9 +354,8 @@ static bool is_mine(void *ctx, struct str user)
 static bool is_peers(void *ctx, struct str user)
 {
     struct routerd *r = ctx;
-    uint32_t server = server_of(r, user);
 
-    return server && server == view_peer(&r->daemon.view);
+    return router_is_peers(r->router, user);
 }
 
 static void on_restored(void *ctx)
@@ -374,6 +374,7 @@ static void start_core(struct routerd *r)
         .ops = &shell_router_ops,
         .ctx = r,
         .domain = r->daemon.conf.domain,
+        .port = r->daemon.conf.ports[CONF_PORT_XMPP],
         .directory = r->directory,
         .params = &r->daemon.params,
         .metrics = &r->daemon.metrics,

@@ -58,6 +58,7 @@ void shell_stop(struct routerd *r);
 
 /* From daemon_config. */
 void shell_on_view(struct daemon *d, const struct view *view);
+void shell_on_serving(struct daemon *d, bool serving);
 void shell_on_link_up(struct daemon *d, struct ipc_link *link);
 void shell_on_link_down(struct daemon *d, struct ipc_link *link);
 void shell_on_health(struct daemon *d, Muster__ViewAck *ack);
