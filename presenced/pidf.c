@@ -51,12 +51,13 @@ static char *attribute_of(struct arena *a, const struct xml_node *node, const ch
     return arena_dup_c(a, str_utf8_prefix(xml_get(node, name), PIDF_TEXT_MAX));
 }
 
-/* Appends a string to a repeated field that has room for `max`; what is beyond is dropped. */
+/* Appends a string to a repeated field that has room for `max`; what is beyond, or empty, is
+ * dropped. */
 static bool add_text(struct arena *a, char ***list, size_t *count, size_t max, char *text)
 {
     if (!text)
         return false;
-    if (*count == max)
+    if (!*text || *count == max)
         return true;
     if (!*list)
         *list = arena_alloc(a, max * sizeof(**list));
