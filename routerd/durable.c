@@ -161,6 +161,12 @@ void durable_roster_load(struct durable *d, uint64_t request, struct str aor)
     ask(d, ROSTER_LOAD, &aor, 1, order_of(aor), on_roster, request);
 }
 
+/* An absent text is an empty one here, never NULL. */
+static struct str text_of(struct str s)
+{
+    return s.p ? s : STR("");
+}
+
 static struct str flag(bool value)
 {
     return value ? STR("t") : STR("f");
@@ -178,7 +184,7 @@ void durable_roster_put(struct durable *d, uint64_t request, struct str aor,
         buf_put_str(&groups, item->groups[i]);
     }
     ask(d, ROSTER_PUT,
-        (struct str[]){aor, item->contact, item->name, item->subscription, flag(item->ask),
+        (struct str[]){aor, item->contact, text_of(item->name), item->subscription, flag(item->ask),
                        flag(item->pending_in), flag(item->approved), buf_str(&groups)},
         8, order_of(aor), on_done, request);
     buf_done(&groups);
