@@ -90,6 +90,7 @@ struct store_slot *store_put(struct store *s, uint32_t table, const struct repli
 
 void store_remove(struct store *s, struct store_slot *slot)
 {
+    assert(slot);
     if (s->walk == slot) {
         s->walk = slot->hh.next;
         if (!s->walk)

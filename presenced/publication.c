@@ -138,13 +138,20 @@ static void store(struct engine *e, uint64_t request, const Muster__Publish *m,
     char etag[2 * ETAG_BYTES + 1];
     struct presentity *presentity;
 
+    assert(pidf || old);
     draw_etag(e, etag);
     from.presentity = m->presentity;
     from.etag = etag;
     from.expires_unix_ms = e->now.unix_ms + expires_s * 1000ull;
-    from.since_unix_ms = pidf ? e->now.unix_ms : old->record->since_unix_ms;
-    from.pidf = pidf ? (Muster__Pidf *)pidf : old->record->pidf;
-    from.id = old ? old->record->id : etag;
+    from.since_unix_ms = e->now.unix_ms;
+    from.pidf = (Muster__Pidf *)pidf;
+    from.id = etag;
+    if (old)
+        from.id = old->record->id;
+    if (!pidf) {
+        from.since_unix_ms = old->record->since_unix_ms;
+        from.pidf = old->record->pidf;
+    }
     if (!save(e, &from, &record)) {
         answer(e, request, 503, "No room for another publication", "", 0);
         return;
