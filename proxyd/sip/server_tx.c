@@ -131,6 +131,13 @@ static struct sip_server *new_server(struct sip_transactions *all, struct sip_ms
     return s;
 }
 
+/* Doing it twice is doing it once: REGISTER has its CSeq, a MESSAGE its id, which the router knows.
+ * So a client that saw no answer may make a new request of it (RFC 3263, 4.3). */
+static bool is_repeatable(const struct sip_msg *request)
+{
+    return request->method == SIP_REGISTER || request->method == SIP_MESSAGE;
+}
+
 /* Enters `s` as the one that others may be merged into; true if there is one already. */
 static bool is_merged(struct sip_server *s, const struct sip_msg *request)
 {
@@ -138,7 +145,7 @@ static bool is_merged(struct sip_server *s, const struct sip_msg *request)
     struct sip_server *other;
     struct buf key;
 
-    if (request->to.tag.len || request->from.tag.len == 0)
+    if (request->to.tag.len || request->from.tag.len == 0 || is_repeatable(request))
         return false;
     buf_init(&key, KEY_MAX);
     put_merge_key(&key, request);

@@ -210,14 +210,16 @@ static void the_same_request_by_two_ways_is_merged(void **state)
 
     (void)state;
     start(&w);
-    request(&w, "MESSAGE", "z9hG4bK1");
+    request(&w, "SUBSCRIBE", "z9hG4bK1");
     reply(&w, 200);
-    request(&w, "MESSAGE", "z9hG4bK2");
+    request(&w, "SUBSCRIBE", "z9hG4bK2");
     reply(&w, 482);
-    request_over(&w, "MESSAGE", "z9hG4bK3", SIP_PEER); /* the client went to another node */
-    end(&w, "[0] MESSAGE is new\n[0] SIP/2.0 200 X to 192.0.2.9:5070\n"
-            "[0] MESSAGE is merged\n[0] SIP/2.0 482 X to 192.0.2.9:5070\n"
-            "[0] MESSAGE is new\n");
+    request_over(&w, "SUBSCRIBE", "z9hG4bK3", SIP_PEER); /* the client went to another node */
+    request(&w, "MESSAGE", "z9hG4bK4");
+    request(&w, "MESSAGE", "z9hG4bK5"); /* the router knows it by its id */
+    end(&w, "[0] SUBSCRIBE is new\n[0] SIP/2.0 200 X to 192.0.2.9:5070\n"
+            "[0] SUBSCRIBE is merged\n[0] SIP/2.0 482 X to 192.0.2.9:5070\n"
+            "[0] SUBSCRIBE is new\n[0] MESSAGE is new\n[0] MESSAGE is new\n");
 }
 
 static void refusal_of_an_invite_is_repeated_until_its_ack(void **state)
