@@ -220,6 +220,7 @@ static void on_element_end(void *ctx, const xmlChar *name, const xmlChar *prefix
     s->depth--;
     if (s->depth < s->base) {
         s->closed = true;
+        stop(s, 0); /* what follows is nobody's */
         s->ops->on_close(s->ctx);
     } else if (stanza_bytes(s) > s->stanza_bytes_max || !flush_text(s)) {
         stop(s, XML_E_LIMIT);
@@ -273,6 +274,8 @@ static void on_parser_error(void *ctx, xmlErrorPtr error)
 {
     struct xml_stream *s = ctx;
 
+    if (s->closed || s->restart)
+        return;
     if (error->code == XML_ERR_UNDECLARED_ENTITY || error->code == XML_WAR_UNDECLARED_ENTITY)
         stop(s, XML_E_RESTRICTED);
     else if (error->level == XML_ERR_FATAL)

@@ -236,7 +236,7 @@ static int say(struct heard *h, const char *text)
 static void streams_come_in_pieces(void **state)
 {
     const char *text = HEADER " <message><body>hi &amp; \xc3\xa9</body></message>\n\n"
-                              "<iq id='1'/><q:x/> </stream:stream>";
+                              "<iq id='1'/><q:x/> </stream:stream><more/>";
     const char *heard = OPENED "{<message><body>hi &amp; \xc3\xa9</body></message>}"
                                "{<iq id=\"1\"/>}{<x xmlns=\"urn:&quot;q&amp;\"/>}end";
 
