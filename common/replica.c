@@ -6,6 +6,12 @@
 #include "common/mem.h"
 #include "common/replica_state.h"
 
+/* Before the first view we could not say whose records are whose. */
+bool replica_is_connected(const struct replica *r)
+{
+    return r->link_up && r->viewed;
+}
+
 Muster__ReplicaState replica_state(const struct replica *r)
 {
     if (!r->restored)
@@ -220,7 +226,7 @@ void replica_flush(struct replica *r, mono_t now)
 
 bool replica_pending(const struct replica *r)
 {
-    return (r->link_up &&
+    return (replica_is_connected(r) &&
             (r->hello_due || r->out.begin_due || r->log_count || r->in.ack_due ||
              (r->out.phase == OUT_SNAPSHOT && r->out.window_count < WINDOW_FRAMES))) ||
            replica_in_dispute_over(r) || nobody_to_ask(r) || r->restored_due || commit_ready(r) ||
@@ -229,7 +235,7 @@ bool replica_pending(const struct replica *r)
 
 int replica_receive(struct replica *r, const Muster__ReplicaFrame *frame, mono_t now)
 {
-    if (frame->service != r->config.service || !r->link_up)
+    if (frame->service != r->config.service || !replica_is_connected(r))
         return REPLICA_E_STALE;
     switch (frame->body_case) {
     case MUSTER__REPLICA_FRAME__BODY_HELLO:
@@ -271,8 +277,10 @@ void replica_view(struct replica *r, uint64_t epoch, bool peer_expected, mono_t 
 {
     bool changed = epoch != r->epoch;
 
-    if (!r->viewed)
+    if (!r->viewed) {
         r->restore_at = mono_after(now, r->config.restore_timeout_ms);
+        r->hello_at = mono_after(now, HELLO_INTERVAL_MS);
+    }
     r->viewed = true;
     r->peer_expected = peer_expected;
     r->epoch = epoch;
@@ -294,7 +302,7 @@ void replica_tick(struct replica *r, mono_t now)
 {
     if (!r->restored && mono_reached(now, r->restore_at))
         replica_restore_end(r, now);
-    if (!r->link_up)
+    if (!replica_is_connected(r))
         return;
     if (mono_reached(now, r->out.patience))
         replica_out_lose(r, now);
@@ -317,9 +325,9 @@ mono_t replica_deadline(const struct replica *r)
         return (mono_t){0};
     if (!r->restored && r->restore_at.ms < at.ms)
         at = r->restore_at;
-    if (r->link_up && r->out.patience.ms < at.ms)
+    if (replica_is_connected(r) && r->out.patience.ms < at.ms)
         at = r->out.patience;
-    if (r->link_up && r->hello_at.ms < at.ms)
+    if (replica_is_connected(r) && r->hello_at.ms < at.ms)
         at = r->hello_at;
     return at;
 }

@@ -112,7 +112,7 @@ void replica_link_down(struct replica *r, mono_t now);
 int replica_receive(struct replica *r, const Muster__ReplicaFrame *frame, mono_t now);
 
 /* The view: our epoch, and whether the peer's daemon is there to be waited for. Also makes
- * is_mine() be asked anew. */
+ * is_mine() be asked anew. Before the first one the peer is not spoken to. */
 void replica_view(struct replica *r, uint64_t epoch, bool peer_expected, mono_t now);
 
 /* The parameter changed; counts from the next acknowledgement on. */

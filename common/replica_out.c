@@ -222,7 +222,7 @@ static bool send_due(struct replica *r, mono_t now)
 
 void replica_out_send(struct replica *r, mono_t now)
 {
-    if (!r->link_up || send_due(r, now))
+    if (!replica_is_connected(r) || send_due(r, now))
         return;
     replica_out_lose(r, now); /* the link took half of it: both streams begin anew */
     replica_in_ask(r, mono_after(now, HELLO_INTERVAL_MS));

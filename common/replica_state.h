@@ -108,6 +108,7 @@ struct replica {
 
 /* ---- replica.c ---- */
 
+bool replica_is_connected(const struct replica *r);
 bool replica_is_mine(struct replica *r, struct str user);
 bool replica_is_peers(struct replica *r, struct str user);
 /* FRESH is over; on_restored is due. */

@@ -44,6 +44,7 @@ struct node {
     uint64_t back_at; /* the daemon starts again */
     uint64_t epoch;
     int served_by[2]; /* by home, as this node knows it */
+    uint64_t view_at; /* when a daemon that has just started is told the view */
     bool link_seen;
     uint64_t link_at; /* when it learns of the link's state */
     struct pending *pending;
@@ -280,7 +281,7 @@ static void drop_frames(struct node *n)
 
 static void say_view(struct node *n)
 {
-    if (n->replica)
+    if (n->replica && n->sim->now >= n->view_at)
         replica_view(n->replica, n->epoch, other(n)->alive, now_of(n->sim));
 }
 
@@ -305,6 +306,7 @@ static void start_daemon(struct node *n)
     n->restored = false;
     n->link_seen = false;
     n->link_at = s->now + draw(s, 100);
+    n->view_at = s->now + (draw(s, 2) ? draw(s, 300) : 0);
     say_view(n);
 }
 
@@ -496,6 +498,10 @@ static void run_node(struct node *n)
 
     if (n->alive && !n->replica && s->now >= n->back_at)
         start_daemon(n);
+    if (n->replica && n->view_at && s->now >= n->view_at) {
+        say_view(n);
+        n->view_at = 0;
+    }
     see_link(n);
     deliver(n);
     if (!n->replica)
