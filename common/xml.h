@@ -101,6 +101,3 @@ int xml_stream_feed(struct xml_stream *s, const uint8_t *data, size_t len)
 /* The next byte begins a new document (after STARTTLS and SASL). May be called from a callback. */
 void xml_stream_restart(struct xml_stream *s);
 void xml_stream_limit(struct xml_stream *s, size_t stanza_bytes_max);
-/* Frees what a stream that is silent does not need: its parser, some 10 KiB, is made anew when the
- * next byte comes. Does nothing in the middle of a stanza. */
-void xml_stream_idle(struct xml_stream *s);

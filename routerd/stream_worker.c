@@ -37,7 +37,6 @@ enum {
     AHEAD_MESSAGES_MAX = 20000, /* pause beyond, until half of it is done */
     SWEEP_MS = 1000,
     PAUSE_MS = 10,
-    IDLE_SWEEPS = 5, /* silent for so long, a stream gives its parser back */
 };
 
 struct worker {
@@ -60,7 +59,6 @@ struct stream {
     struct net_conn *conn;
     struct xml_stream *xml;
     mono_t deadline; /* MONO_NEVER once it is authenticated */
-    uint8_t silent;  /* sweeps since it said something */
     bool told;       /* the core knows it */
     bool ended;      /* nothing of what it says counts any more */
 };
@@ -193,7 +191,6 @@ static void on_data(void *ctx, struct net_conn *c, const uint8_t *data, size_t l
     int error;
 
     (void)c;
-    s->silent = 0;
     if (s->ended)
         return;
     error = xml_stream_feed(s->xml, data, len);
@@ -367,12 +364,9 @@ static void on_sweep(uv_timer_t *timer)
 
     if (w->listen_failed)
         serve(w);
-    HASH_ITER (hh, w->streams, s, next) {
+    HASH_ITER (hh, w->streams, s, next)
         if (mono_reached(now, s->deadline))
             net_abort(s->conn);
-        if (s->silent < IDLE_SWEEPS && ++s->silent == IDLE_SWEEPS)
-            xml_stream_idle(s->xml);
-    }
 }
 
 /* ---- start and stop ---- */
