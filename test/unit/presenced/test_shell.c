@@ -247,6 +247,11 @@ static void serve(struct stage *s, uint32_t first, uint32_t second)
 
 /* ---- processes ---- */
 
+static void on_stop(struct daemon *d)
+{
+    shell_stop(d->ctx);
+}
+
 /* The same as main(), in a child. */
 static void run_daemon(struct node *n)
 {
@@ -259,6 +264,7 @@ static void run_daemon(struct node *n)
         .on_link_up = shell_on_link_up,
         .on_link_down = shell_on_link_down,
         .on_health = shell_on_health,
+        .on_stop = on_stop,
     };
     static struct daemon_config filled;
     char *argv[] = {(char *)"presenced", (char *)"--dir", n->dir, NULL};
@@ -271,7 +277,7 @@ static void run_daemon(struct node *n)
         _exit(1);
     p.daemon.ctx = &p;
     shell_start(&p);
-    _exit(daemon_run(&p.daemon));
+    exit(daemon_run(&p.daemon));
 }
 
 static void start_daemon(struct node *n)
@@ -289,6 +295,17 @@ static void kill_daemon(struct node *n)
     kill(n->pid, SIGKILL);
     (void)waitpid(n->pid, NULL, 0);
     n->pid = 0;
+}
+
+/* It closes everything that it has opened, or dies trying. */
+static void stop_daemon(struct node *n)
+{
+    int status;
+
+    kill(n->pid, SIGTERM);
+    assert_int_equal(waitpid(n->pid, &status, 0), n->pid);
+    n->pid = 0;
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static struct ipc *play(struct node *n, Muster__Service service)
@@ -437,7 +454,7 @@ static bool is_open(const struct node *n)
 static void stage_close(struct stage *s)
 {
     for (int i = 0; i < 2; i++) {
-        kill_daemon(&s->nodes[i]);
+        stop_daemon(&s->nodes[i]);
         ipc_close(s->nodes[i].recoveryd);
         ipc_close(s->nodes[i].routerd);
         ipc_close(s->nodes[i].proxyd);
