@@ -47,6 +47,19 @@ static bool take_name(struct cursor *c, char *ret_name)
     return true;
 }
 
+/* The data of an SRV record; "." as its target says: no such service here. */
+static bool take_target(struct cursor *c, struct dns_target *targets, size_t *count)
+{
+    struct dns_target t = {0};
+
+    if (!take_u16(c, &t.priority) || !take_u16(c, &t.weight) || !take_u16(c, &t.port) ||
+        !take_name(c, t.host))
+        return false;
+    if (t.host[0] && t.host[0] != '.')
+        targets[(*count)++] = t;
+    return true;
+}
+
 static bool take_record(struct cursor *c, struct dns_target *targets, size_t *count,
                         uint32_t *least_ttl_s)
 {
@@ -59,14 +72,9 @@ static bool take_record(struct cursor *c, struct dns_target *targets, size_t *co
         return false;
     end = c->at + size;
     if (type == TYPE_SRV && class == CLASS_IN && *count < DNS_ANSWERS_MAX) {
-        struct dns_target t = {0};
-
-        if (!take_u16(c, &t.priority) || !take_u16(c, &t.weight) || !take_u16(c, &t.port) ||
-            !take_name(c, t.host))
-            return false;
         *least_ttl_s = ttl_s < *least_ttl_s ? ttl_s : *least_ttl_s;
-        if (t.host[0] && t.host[0] != '.') /* "." says: no such service here */
-            targets[(*count)++] = t;
+        if (!take_target(c, targets, count))
+            return false;
     }
     c->at = end;
     return true;

@@ -9,7 +9,6 @@
 #include <glob.h>
 #include <pwd.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,20 +21,14 @@ struct postgres {
     char conninfo[256];
 };
 
-/* Runs `program` of PostgreSQL with up to 12 arguments, as nobody if need be; its exit status. */
-static inline int postgres_run(const struct postgres *p, const char *program, ...)
+/* Runs a program of PostgreSQL, as nobody if need be; its exit status. */
+static inline int postgres_run(const struct postgres *p, const char *const *argv)
 {
-    const char *argv[16] = {program};
     char path[256];
-    va_list args;
-    int status, count = 1;
+    int status;
     pid_t pid;
 
-    va_start(args, program);
-    while (count < 15 && (argv[count] = va_arg(args, const char *)))
-        count++;
-    va_end(args);
-    (void)snprintf(path, sizeof(path), "%s/%s", p->bin, program);
+    (void)snprintf(path, sizeof(path), "%s/%s", p->bin, argv[0]);
     pid = fork();
     assert(pid >= 0);
     if (pid == 0) {
@@ -60,7 +53,8 @@ static inline void postgres_start(const struct postgres *p)
     (void)snprintf(data, sizeof(data), "%s/data", p->dir);
     (void)snprintf(options, sizeof(options),
                    "-c listen_addresses= -c unix_socket_directories=%s -F", p->dir);
-    if (postgres_run(p, "pg_ctl", "-D", data, "-w", "-o", options, "-l", "log", "start", NULL))
+    if (postgres_run(p, (const char *const[]){"pg_ctl", "-D", data, "-w", "-o", options, "-l",
+                                              "log", "start", NULL}))
         abort();
 }
 
@@ -69,14 +63,15 @@ static inline void postgres_stop(const struct postgres *p)
     char data[80];
 
     (void)snprintf(data, sizeof(data), "%s/data", p->dir);
-    (void)postgres_run(p, "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", NULL);
+    (void)postgres_run(
+        p, (const char *const[]){"pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", NULL});
 }
 
 /* One or more statements; psql's exit status. */
 static inline int postgres_sql(const struct postgres *p, const char *sql)
 {
-    return postgres_run(p, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", p->conninfo, "-c",
-                        sql, NULL);
+    return postgres_run(p, (const char *const[]){"psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
+                                                 p->conninfo, "-c", sql, NULL});
 }
 
 /* The same with what is in a file, which only we may be able to read. */
@@ -107,8 +102,8 @@ static inline void postgres_init(struct postgres *p)
         abort();
     (void)snprintf(p->conninfo, sizeof(p->conninfo), "host=%s user=muster dbname=postgres", p->dir);
     (void)snprintf(data, sizeof(data), "%s/data", p->dir);
-    if (postgres_run(p, "initdb", "-D", data, "-U", "muster", "-A", "trust", "--no-sync", "-E",
-                     "UTF8", "--locale=C", NULL))
+    if (postgres_run(p, (const char *const[]){"initdb", "-D", data, "-U", "muster", "-A", "trust",
+                                              "--no-sync", "-E", "UTF8", "--locale=C", NULL}))
         abort();
     postgres_start(p);
 }

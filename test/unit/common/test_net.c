@@ -242,7 +242,7 @@ static void peers_are_known_by_their_certificates(void **state)
 static void strangers_are_refused(void **state)
 {
     struct story s = {0};
-    struct certs others;
+    struct certs others = {0};
     struct conf other_conf = {0};
     SSL_CTX *server = context(TLS_SERVER_MUTUAL, &server_conf);
     SSL_CTX *client = context(TLS_CLIENT_MUTUAL, &client_conf);
