@@ -131,10 +131,14 @@ static inline int cluster_up(struct cluster *c)
     log_init("test", "-", getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
     signal(SIGPIPE, SIG_IGN);
     umask(077);
-    if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
-        return -1;
     snprintf(c->dir, sizeof(c->dir), "/tmp/muster-test-XXXXXX");
     assert_non_null(mkdtemp(c->dir));
+    shell("cp -r deploy/schema %s/", c->dir); /* nobody may not be let into the tree */
+    if (geteuid() == 0) {
+        shell("chown -R 65534:65534 %s", c->dir);
+        if (setgid(65534) != 0 || setuid(65534) != 0)
+            return -1;
+    }
     make_certificates(c->dir);
     uv_loop_init(&c->loop);
     uv_timer_init(&c->loop, &c->guard);
