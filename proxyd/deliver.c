@@ -236,8 +236,6 @@ void deliver_im(struct proxy *p, uint64_t id, const Muster__Im *im)
 
 void deliver_free_all(struct proxy *p)
 {
-    struct delivery *d, *next;
-
-    HASH_ITER (hh, p->deliveries, d, next)
-        free_delivery(d);
+    while (p->deliveries)
+        free_delivery(p->deliveries);
 }

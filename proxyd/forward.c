@@ -106,11 +106,12 @@ void forward_view(struct proxy *p)
 {
     struct forward *f, *next;
 
-    DL_FOREACH_SAFE (p->forwards, f, next) {
+    for (f = p->forwards; f; f = next) {
         const struct user *owner = directory_find(p->config.users, f->target);
         struct str user = f->user, target = f->target;
         struct sip_server *s = f->server;
 
+        next = f->next;
         if (owner && proxy_serving(p, owner) == f->node)
             continue;
         sip_client_cancel(f->client);
@@ -124,8 +125,6 @@ void forward_view(struct proxy *p)
 
 void forward_free_all(struct proxy *p)
 {
-    struct forward *f, *next;
-
-    DL_FOREACH_SAFE (p->forwards, f, next)
-        free_forward(f);
+    while (p->forwards)
+        free_forward(p->forwards);
 }

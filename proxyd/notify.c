@@ -105,9 +105,10 @@ void notify_start(struct proxy *p, uint64_t id, const Muster__Notify *notify)
 
 void notify_free_all(struct proxy *p)
 {
-    struct notifying *n, *next;
+    struct notifying *n;
 
-    DL_FOREACH_SAFE (p->notifying, n, next)
+    while ((n = p->notifying)) {
+        DL_DELETE(p->notifying, n);
         mem_free(n);
-    p->notifying = NULL;
+    }
 }

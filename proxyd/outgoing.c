@@ -83,10 +83,8 @@ void outgoing_cancel(struct outgoing *o)
 
 void outgoing_free_all(struct proxy *p)
 {
-    struct outgoing *o, *next;
-
-    HASH_ITER (hh, p->outgoing, o, next)
-        free_outgoing(o);
+    while (p->outgoing)
+        free_outgoing(p->outgoing);
 }
 
 /* ---- the request

@@ -218,7 +218,8 @@ void pending_link(struct proxy *p, bool routerd, bool up)
 {
     struct pending *w, *next;
 
-    HASH_ITER (hh, p->pending, w, next) {
+    for (w = p->pending; w; w = next) {
+        next = w->hh.next;
         if (is_routerds(w) != routerd)
             continue;
         if (up)
@@ -230,10 +231,8 @@ void pending_link(struct proxy *p, bool routerd, bool up)
 
 void pending_free_all(struct proxy *p)
 {
-    struct pending *w, *next;
-
-    HASH_ITER (hh, p->pending, w, next)
-        free_pending(w);
+    while (p->pending)
+        free_pending(p->pending);
 }
 
 /* ---- answers -----------------------------------------------------------------------------------

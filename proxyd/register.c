@@ -72,11 +72,11 @@ void register_request(struct proxy *p, struct sip_server *s, struct str aor)
 
 void register_free_all(struct proxy *p)
 {
-    struct committing *c, *next;
+    struct committing *c;
 
-    DL_FOREACH_SAFE (p->committing, c, next) {
+    while ((c = p->committing)) {
+        DL_DELETE(p->committing, c);
         buf_done(&c->out);
         mem_free(c);
     }
-    p->committing = NULL;
 }

@@ -533,9 +533,11 @@ void registrar_refresh(struct registrar *r, struct str aor, mono_t now)
     struct refreshing f = {r, aor, now};
     struct registrar_user *u, *next;
 
-    HASH_ITER (hh, r->users, u, next)
+    for (u = r->users; u; u = next) {
+        next = u->hh.next;
         if ((aor.len == 0 || str_eq(aor, u->aor)) && !r->config.is_mine(r->config.ctx, u->aor))
             drop_user(u);
+    }
     replica_each(r->config.replica, REGISTRAR_TABLE, refresh_record, &f);
 }
 
@@ -576,11 +578,11 @@ void registrar_limits(struct registrar *r, uint64_t expires_min_ms, uint64_t exp
 
 void registrar_free(struct registrar *r)
 {
-    struct registrar_user *u, *next;
+    struct registrar_user *u;
 
     if (!r)
         return;
-    HASH_ITER (hh, r->users, u, next) {
+    while ((u = r->users)) {
         while (u->first)
             drop(u->first);
         free_user_if_empty(u);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxyd/wire.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -49,6 +50,7 @@ static struct known *find(const struct wire *w, struct str key)
 
 static void forget(struct wire *w, struct known *k)
 {
+    assert(w->by_key && w->by_id);
     HASH_DELETE(hh, w->by_key, k);
     HASH_DELETE(hh_id, w->by_id, k);
     mem_free((char *)k->key.p);
@@ -238,12 +240,10 @@ struct wire *wire_start(uv_loop_t *loop, const struct wire_config *config, struc
 
 void wire_close(struct wire *w)
 {
-    struct known *k, *next;
-
     w->closing = true;
     iopool_close(w->pool);
-    HASH_ITER (hh, w->by_key, k, next)
-        forget(w, k);
+    while (w->by_key)
+        forget(w, w->by_key);
     free_tls(&w->tls);
     mem_free(w);
 }

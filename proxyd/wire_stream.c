@@ -343,7 +343,8 @@ void stream_sweep(struct worker *w)
     struct stream *s, *next;
     uint64_t now = now_ms(w);
 
-    HASH_ITER (hh, w->streams, s, next) {
+    for (s = w->streams; s; s = next) {
+        next = s->hh.next;
         if (is_too_quiet(s, now) || (s->doomed && now - s->last_ms > WIRE_SILENT_MS)) {
             net_abort(s->conn);
         } else if (s->paused && read_on) {
@@ -357,7 +358,8 @@ void stream_close_all(struct worker *w, bool at_once)
 {
     struct stream *s, *next;
 
-    HASH_ITER (hh, w->streams, s, next) {
+    for (s = w->streams; s; s = next) {
+        next = s->hh.next;
         if (at_once)
             net_abort(s->conn);
         else

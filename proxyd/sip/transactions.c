@@ -15,15 +15,12 @@ struct sip_transactions *sip_tx_new(const struct sip_tx_config *config)
 
 void sip_tx_free(struct sip_transactions *all)
 {
-    struct sip_server *server, *next_server;
-    struct sip_client *client, *next_client;
-
     if (!all)
         return;
-    HASH_ITER (hh, all->servers, server, next_server)
-        sip_server_free(server);
-    HASH_ITER (hh, all->clients, client, next_client)
-        sip_client_free(client);
+    while (all->servers)
+        sip_server_free(all->servers);
+    while (all->clients)
+        sip_client_free(all->clients);
     deadlines_done(&all->deadlines);
     mem_free(all);
 }

@@ -223,8 +223,8 @@ static int next_char(struct str *s)
     size_t len = 1;
     int code = c;
 
-    if (c == '%' && s->len >= 3) {
-        code = hex_digit(s->p[1]) << 4 | hex_digit(s->p[2]);
+    if (c == '%' && s->len >= 3 && hex_digit(s->p[1]) >= 0 && hex_digit(s->p[2]) >= 0) {
+        code = hex_digit(s->p[1]) * 16 + hex_digit(s->p[2]);
         if (code > 0 && code < 0x80 && strchr(";/?:@&=+$,", code))
             code |= 0x100;
         len = 3;
