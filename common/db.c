@@ -148,6 +148,7 @@ static struct db_item *new_item(const struct str *params, size_t count)
 /* Queries of one order share a connection. Others take the next that is up. */
 static struct db_conn *choose(struct db *db, uint64_t order)
 {
+    assert(db->config.connections > 0);
     if (order)
         return &db->conns[order % db->config.connections];
     for (unsigned i = 0; i < db->config.connections; i++) {

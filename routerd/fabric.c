@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "routerd/fabric.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "common/daemon.h"
@@ -120,6 +121,7 @@ static void on_closed(void *ctx, struct net_conn *c, int error)
     struct link **at = &f->links;
 
     (void)c;
+    assert(p || !l->dialled);
     while (*at != l)
         at = &(*at)->next;
     *at = l->next;
