@@ -260,6 +260,7 @@ class Group:
 
     def environment(self):
         return {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": self.dir, "LC_ALL": "C.UTF-8",
+                "MUSTER_LOG_TIME": "1",
                 **{name: text for name, text in os.environ.items() if name.endswith("SAN_OPTIONS")}}
 
     def credentials(self):
