@@ -4,29 +4,17 @@
 /*
  * Service parameters from the table `parameters`, kept fresh by NOTIFY muster_params, with a copy
  * in DIR/state/params, so that they are known before the database is.
- *
- * Statement for the daemon's db_statement table (common/db.h); its index goes into the config.
  */
-#include <stddef.h>
-#include <stdint.h>
-
 #include <control.pb-c.h>
 
 #include "common/conf.h"
 #include "common/db.h"
-
-#define PARAMS_SOURCE_STATEMENT                                                                    \
-    {                                                                                              \
-        "params_all",                                                                              \
-            "SELECT service, name, node, value FROM parameters ORDER BY node, service, name", true \
-    }
 
 struct params_source;
 
 struct params_source_config {
     const struct conf *conf; /* borrowed */
     struct db *db;           /* borrowed; outlives this */
-    size_t statement;        /* index of PARAMS_SOURCE_STATEMENT */
     /* The parameters have changed. Never from within params_source_start(). */
     void (*on_change)(void *ctx);
     void *ctx;
@@ -34,8 +22,9 @@ struct params_source_config {
 
 /* Reads the copy, then listens. params_source_message() can be used at once. */
 struct params_source *params_source_start(const struct params_source_config *config);
+/* Before db_close(). */
 void params_source_close(struct params_source *s);
 
 /* What concerns our node: its own values before the cluster's. Belongs to the source and is valid
- * until the next on_change or params_source_close(). `version` grows with each change. */
+ * until the next on_change or params_source_close(). `version` grows with each change, from 1. */
 const Muster__Params *params_source_message(const struct params_source *s);
