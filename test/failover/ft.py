@@ -115,11 +115,13 @@ def finish(script, passed, keep):
     """Ends everything. What a failed script leaves is its logs."""
     group = script.actors.get("group")
     errors = group.unexpected_errors() if group and group.group.exists else []
-    for line in errors:
-        print("error in a log:", line)
-    if not passed:
-        script.show_last_words()
-    script.end()
+    try:
+        for line in errors:
+            print("error in a log:", line)
+        if not passed:
+            script.show_last_words()
+    finally:  # whoever reads this may have gone
+        script.end()
     if group and not keep:
         if not passed:
             group.keep_logs(script.directory)

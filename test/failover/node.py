@@ -211,4 +211,4 @@ class Group(Actor):
 
 
 def password_of(name):
-    return f"secret of {name}"
+    return f"secret-of-{name}"
