@@ -4,8 +4,8 @@
 /*
  * GET /metrics and /healthz of the node, for monitoring: http://ADDRESS:9464/metrics.
  *
- * A thread of libmicrohttpd answers from a snapshot and never waits for the loop. The loop renews
- * it: every METRICS_HTTP_REFRESH_MS on_refresh asks for texts, which come back by
+ * A thread of libmicrohttpd answers from texts that it holds and never waits for the loop. The loop
+ * renews them: every METRICS_HTTP_REFRESH_MS on_refresh asks for texts, which come back by
  * metrics_http_put() as the daemons answer. Samples of one name are put together under one HELP and
  * TYPE, with the labels service and node. A text that was not renewed for METRICS_HTTP_STALE_MS is
  * left out.
