@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recoveryd/peer.h"
+
+#include <assert.h>
+
+void peer_init(struct peer *p, uint64_t timeout_ms, uint64_t init_timeout_ms, mono_t now)
+{
+    *p = (struct peer){
+        .timeout_ms = timeout_ms,
+        .init_timeout_ms = init_timeout_ms,
+        .silent_at = mono_after(now, init_timeout_ms),
+        .last = MUSTER__HEARTBEAT__INIT,
+    };
+    detector_init(&p->detector, timeout_ms, now);
+}
+
+void peer_set_timeouts(struct peer *p, uint64_t timeout_ms, uint64_t init_timeout_ms)
+{
+    p->timeout_ms = p->detector.timeout_ms = timeout_ms;
+    p->init_timeout_ms = init_timeout_ms;
+}
+
+bool peer_heard(struct peer *p, const Muster__Heartbeat *heartbeat, mono_t now)
+{
+    enum detector_verdict verdict = detector_beat(&p->detector, heartbeat->boot_id, now);
+    bool is_back = p->state == PEER_WAITING || p->state == PEER_DEAD;
+
+    p->last = *heartbeat;
+    p->state = PEER_ALIVE;
+    p->silent_at = mono_after(now, p->timeout_ms);
+    p->silent = p->link_lost = p->connect_failed = p->listeners_refused = false;
+    return is_back || verdict == DETECTOR_PEER_REBOOTED;
+}
+
+/* The one place that makes a peer suspected or dead. */
+static void judge(struct peer *p)
+{
+    switch (p->state) {
+    case PEER_WAITING:
+        if (p->silent)
+            p->state = PEER_DEAD;
+        break;
+    case PEER_ALIVE:
+    case PEER_SUSPECTED:
+        if (p->link_lost || p->silent)
+            p->state = PEER_SUSPECTED;
+        if (p->link_lost && p->connect_failed && p->listeners_refused)
+            p->state = PEER_DEAD;
+        if (p->silent && p->connect_failed)
+            p->state = PEER_DEAD;
+        break;
+    case PEER_DEAD:
+        break;
+    }
+}
+
+void peer_link_lost(struct peer *p)
+{
+    (void)detector_link_lost(&p->detector);
+    p->link_lost = true;
+    judge(p);
+}
+
+void peer_connect_failed(struct peer *p, bool listeners_refused)
+{
+    p->connect_failed = true;
+    p->listeners_refused = listeners_refused;
+    judge(p);
+}
+
+void peer_tick(struct peer *p, mono_t now)
+{
+    (void)detector_tick(&p->detector, now);
+    if (mono_reached(now, p->silent_at))
+        p->silent = true;
+    judge(p);
+}
+
+void peer_overslept(struct peer *p, mono_t now)
+{
+    p->silent = p->connect_failed = p->listeners_refused = false;
+    if (p->state == PEER_ALIVE || p->state == PEER_SUSPECTED)
+        p->silent_at = mono_after(now, p->timeout_ms);
+}
+
+mono_t peer_deadline(const struct peer *p)
+{
+    return p->silent || p->state == PEER_DEAD ? MONO_NEVER : p->silent_at;
+}
+
+bool peer_known(const struct peer *p)
+{
+    return p->last.node != 0;
+}
+
+void peer_check(const struct peer *p)
+{
+    assert(p->state == PEER_WAITING || p->state == PEER_DEAD || peer_known(p));
+    assert(p->state != PEER_ALIVE || !p->link_lost);
+    assert(p->timeout_ms > 0);
+}
