@@ -260,27 +260,30 @@ static bool is_decisive(struct str name)
     return false;
 }
 
-static bool find_param(struct str params, struct str name, struct str *ret_value)
+/* Does `params` agree with name=value? One of that name must have the value, if there is any. */
+static bool param_agrees(struct str params, struct str name, struct str value)
 {
-    struct str found;
+    struct str found, other;
+    bool any = false;
 
-    while (sip_param_next(&params, &found, ret_value))
-        if (same(found, name, true))
+    while (sip_param_next(&params, &found, &other)) {
+        if (!same(found, name, true))
+            continue;
+        if (same(other, value, true))
             return true;
-    return false;
+        any = true;
+    }
+    return !any && !is_decisive(name);
 }
 
-/* Does `b` agree with every parameter of `a` that counts? */
+/* Does `b` agree with every parameter of `a`? */
 static bool params_agree(struct str a, struct str b)
 {
-    struct str name, value, other;
+    struct str name, value;
 
-    while (sip_param_next(&a, &name, &value)) {
-        bool found = find_param(b, name, &other);
-
-        if (found ? !same(value, other, true) : is_decisive(name))
+    while (sip_param_next(&a, &name, &value))
+        if (!param_agrees(b, name, value))
             return false;
-    }
     return true;
 }
 
