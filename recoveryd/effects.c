@@ -162,6 +162,10 @@ void effects_carry_out(struct manager *m, const struct rcv_effect *e)
         if (m->heartbeat)
             heartbeat_send(m->heartbeat, &e->heartbeat);
         break;
+    case RCV_RECONNECT:
+        if (m->heartbeat)
+            heartbeat_reconnect(m->heartbeat);
+        break;
     case RCV_START_SERVICE:
         start_service(m, e->service);
         break;

@@ -11,6 +11,9 @@
 
 enum { HEAD_BYTES = 2, AGAIN_MS = 100, PROBES = 3 };
 
+/* So many changes of ownership never happen; one more must not overflow. */
+#define HEARTBEAT_EPOCH_MAX (UINT64_MAX / 2)
+
 struct heartbeat {
     uv_loop_t *loop;
     struct heartbeat_config config;
@@ -45,7 +48,8 @@ static bool in_range(const Muster__Heartbeat *h, uint32_t peer)
            h->state <= MUSTER__NODE_STATE__RUNNING_IN_FAILED_MODE &&
            h->cause <= MUSTER__STATE_REASON__PEER_UNREACHABLE &&
            h->reason <= MUSTER__STATE_REASON__PEER_UNREACHABLE && h->request <= RCV_WISH_RECOVER &&
-           h->resume < RCV_ROLES && h->database_node <= VIEW_NODES_MAX;
+           h->resume < RCV_ROLES && h->epoch <= HEARTBEAT_EPOCH_MAX &&
+           h->released_epoch <= HEARTBEAT_EPOCH_MAX && h->database_node <= VIEW_NODES_MAX;
 }
 
 Muster__Heartbeat *heartbeat_read(const uint8_t *data, size_t len, uint32_t peer)
@@ -243,6 +247,12 @@ static void on_again(uv_timer_t *timer)
     (void)net_address(hb->peer->address, hb->config.conf->ports[CONF_PORT_HEARTBEAT], &address);
     hb->ours = net_connect(hb->loop, &address, &config, hb);
     hb->handles++;
+}
+
+void heartbeat_reconnect(struct heartbeat *hb)
+{
+    if (hb->ours_open)
+        net_abort(hb->ours);
 }
 
 void heartbeat_send(struct heartbeat *hb, const Muster__Heartbeat *heartbeat)

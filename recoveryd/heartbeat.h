@@ -45,6 +45,9 @@ void heartbeat_set_connect_timeout(struct heartbeat *hb, uint64_t timeout_ms);
 /* Dropped when there is no connection: the next one follows soon. */
 void heartbeat_send(struct heartbeat *hb, const Muster__Heartbeat *heartbeat);
 
+/* The peer is silent: ends our connection, so that a new one shows whether it is there. */
+void heartbeat_reconnect(struct heartbeat *hb);
+
 /* Reads one of `len` bytes. NULL when it is none of `peer`, or a field is out of range; else
  * muster__heartbeat__free_unpacked() it. */
 Muster__Heartbeat *heartbeat_read(const uint8_t *data, size_t len, uint32_t peer);

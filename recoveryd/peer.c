@@ -8,6 +8,7 @@ void peer_init(struct peer *p, uint64_t timeout_ms, uint64_t init_timeout_ms, mo
     *p = (struct peer){
         .timeout_ms = timeout_ms,
         .init_timeout_ms = init_timeout_ms,
+        .ask_at = MONO_NEVER,
         .silent_at = mono_after(now, init_timeout_ms),
         .last = MUSTER__HEARTBEAT__INIT,
     };
@@ -27,6 +28,7 @@ bool peer_heard(struct peer *p, const Muster__Heartbeat *heartbeat, mono_t now)
 
     p->last = *heartbeat;
     p->state = PEER_ALIVE;
+    p->ask_at = mono_after(now, p->timeout_ms / 2);
     p->silent_at = mono_after(now, p->timeout_ms);
     p->silent = p->link_lost = p->connect_failed = p->listeners_refused = false;
     return is_back || verdict == DETECTOR_PEER_REBOOTED;
@@ -79,13 +81,25 @@ void peer_tick(struct peer *p, mono_t now)
 void peer_overslept(struct peer *p, mono_t now)
 {
     p->silent = p->connect_failed = p->listeners_refused = false;
-    if (p->state == PEER_ALIVE || p->state == PEER_SUSPECTED)
+    if (p->state == PEER_ALIVE || p->state == PEER_SUSPECTED) {
+        p->ask_at = mono_after(now, p->timeout_ms / 2);
         p->silent_at = mono_after(now, p->timeout_ms);
+    }
+}
+
+bool peer_asks_for_connection(struct peer *p, mono_t now)
+{
+    if (p->state == PEER_DEAD || !mono_reached(now, p->ask_at))
+        return false;
+    p->ask_at = MONO_NEVER;
+    return true;
 }
 
 mono_t peer_deadline(const struct peer *p)
 {
-    return p->silent || p->state == PEER_DEAD ? MONO_NEVER : p->silent_at;
+    if (p->silent || p->state == PEER_DEAD)
+        return MONO_NEVER;
+    return p->ask_at.ms < p->silent_at.ms ? p->ask_at : p->silent_at;
 }
 
 bool peer_known(const struct peer *p)

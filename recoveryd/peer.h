@@ -30,6 +30,7 @@ struct peer {
     enum peer_state state;
     uint64_t timeout_ms;
     uint64_t init_timeout_ms;
+    mono_t ask_at;          /* half of that: a new connection is tried */
     mono_t silent_at;       /* last beat, or our start, and the timeout */
     bool silent;            /* silent_at has passed */
     bool link_lost;         /* since the last beat */
@@ -49,6 +50,10 @@ void peer_tick(struct peer *p, mono_t now);
 
 /* We slept: what we did not hear in that time proves nothing. Silence counts from now. */
 void peer_overslept(struct peer *p, mono_t now);
+
+/* True once in a silence, when half of the timeout has passed: the heartbeat connections may only
+ * seem to be there, so it is time to make them anew, which gives the second sign or a beat. */
+bool peer_asks_for_connection(struct peer *p, mono_t now);
 
 mono_t peer_deadline(const struct peer *p);
 

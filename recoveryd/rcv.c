@@ -427,8 +427,11 @@ void rcv_step(struct rcv *r, const struct rcv_event *event, struct rcv_update *r
     r->unix_ms = event->unix_ms;
     note_sleep(r);
     take(r, event);
-    if (!rcv_alone(r))
+    if (!rcv_alone(r)) {
         peer_tick(&r->peer, r->now);
+        if (peer_asks_for_connection(&r->peer, r->now))
+            (void)rcv_effect(r, RCV_RECONNECT);
+    }
     note_fallback(r);
     /* Facts first, then the decision, then what the plan on disk asks for. */
     roles_carry_out(r);

@@ -194,6 +194,7 @@ enum rcv_effect_type {
     RCV_SAVE,              /* id, plan: make it durable, then RCV_SAVED. One at a time */
     RCV_PUSH_VIEW,         /* view: to every daemon, with a lease that begins now */
     RCV_SEND_HEARTBEAT,    /* heartbeat */
+    RCV_RECONNECT,         /* the peer is silent: make the connection to it anew */
     RCV_START_SERVICE,     /* service: RCV_SERVICE_STARTED follows */
     RCV_TERMINATE_SERVICE, /* service: SIGTERM; RCV_SERVICE_EXITED follows */
     RCV_KILL_SERVICE,      /* service: SIGKILL; the same */

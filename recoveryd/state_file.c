@@ -41,7 +41,7 @@ static const struct field {
 } fields[] = {
     FIELD(epoch),         FIELD(goal),           FIELD(reported),        FIELD(cause),
     FIELD(database_node), FIELD(database_alone), FIELD(database_synced), FIELD(database_kept),
-    FIELD(from_init),     FIELD(rule),           FIELD(since_unix_ms),
+    FIELD(from_init),     FIELD(rule),           FIELD(since_unix_ms),   FIELD(resume),
 };
 
 /* ---- fields ---- */
