@@ -35,7 +35,6 @@ static void on_core_message(void *ctx, struct iopool_worker *w, struct iopool_me
     struct stream_io *io = CONTAINER_OF(shared, struct stream_io, shared);
     struct stream_to_core *m = (struct stream_to_core *)message;
     const struct stream_io_ops *ops = io->config.ops;
-    size_t bytes = m->arena ? m->arena->used : 0;
 
     switch (m->event) {
     case EVENT_OPEN:
@@ -54,12 +53,7 @@ static void on_core_message(void *ctx, struct iopool_worker *w, struct iopool_me
         ops->on_closed(io->config.ctx, m->stream);
         break;
     }
-    if (m->arena) {
-        arena_done(m->arena);
-        mem_free(m->arena);
-        stream_worker_let_go(w, bytes);
-    }
-    mem_free(m);
+    stream_worker_taken(w, m);
 }
 
 /* ---- to the workers ---- */

@@ -13,7 +13,6 @@
 #include "routerd/stream_worker.h"
 
 #include <assert.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/mem.h"
+#include "routerd/stream_account.h"
 
 #define uthash_malloc(size)    mem_new(size)
 #define uthash_free(p, size)   mem_free(p)
@@ -33,8 +33,11 @@ enum {
     LAST_WORDS_MS = 5000, /* for the core to close a stream that has ended or failed */
     STANZA_BYTES_FIRST = 65536,
     WRITE_BYTES_MAX = 4 << 20,
-    AHEAD_BYTES_MAX = 32 << 20, /* trees and messages that the core has not seen: all readers */
-    AHEAD_MESSAGES_MAX = 20000, /* pause beyond, until half of it is done */
+    /* Trees and messages that the core has not seen; readers pause beyond, until half is done. */
+    STREAM_BYTES_MAX = 1 << 20,
+    STREAM_MESSAGES_MAX = 256,
+    ALL_BYTES_MAX = 64 << 20,
+    ALL_MESSAGES_MAX = 50000,
     SWEEP_MS = 1000,
     PAUSE_MS = 10,
 };
@@ -46,9 +49,9 @@ struct worker {
     struct stream *streams;
     size_t count;
     uint64_t last_number;
-    atomic_size_t ahead_bytes;
+    struct stream_account *account; /* of all */
     uv_timer_t sweep;
-    uv_timer_t pause; /* active while the readers are paused */
+    uv_timer_t pause; /* active while a reader is paused */
     bool serving, paused, listen_failed;
 };
 
@@ -58,9 +61,11 @@ struct stream {
     struct worker *worker;
     struct net_conn *conn;
     struct xml_stream *xml;
+    struct stream_account *account;
     mono_t deadline; /* MONO_NEVER once it is authenticated */
     bool told;       /* the core knows it */
     bool ended;      /* nothing of what it says counts any more */
+    bool paused;
 };
 
 /* ---- to the core ---- */
@@ -71,23 +76,33 @@ static struct stream_to_core *message(struct stream *s, enum stream_event event)
 
     m->event = event;
     m->stream = s->number;
+    m->account = stream_account_ref(s->account);
     return m;
+}
+
+static size_t tree_bytes(const struct stream_to_core *m)
+{
+    return m->arena ? m->arena->used : 0;
 }
 
 static void send_to_core(struct stream *s, struct stream_to_core *m)
 {
-    struct worker *w = s->worker;
-
-    if (m->arena)
-        atomic_fetch_add_explicit(&w->ahead_bytes, m->arena->used, memory_order_relaxed);
-    iopool_send(w->thread, &m->head);
+    stream_account_add(s->account, tree_bytes(m));
+    stream_account_add(s->worker->account, tree_bytes(m));
+    iopool_send(s->worker->thread, &m->head);
 }
 
-void stream_worker_let_go(struct iopool_worker *thread, size_t bytes)
+void stream_worker_taken(struct iopool_worker *thread, struct stream_to_core *m)
 {
     struct worker *w = iopool_state(thread);
 
-    atomic_fetch_sub_explicit(&w->ahead_bytes, bytes, memory_order_relaxed);
+    stream_account_take(m->account, tree_bytes(m));
+    stream_account_take(w->account, tree_bytes(m));
+    stream_account_unref(m->account);
+    if (m->arena)
+        arena_done(m->arena);
+    mem_free(m->arena);
+    mem_free(m);
 }
 
 /* ---- what the parser says ---- */
@@ -147,35 +162,59 @@ static void on_parser_error(struct stream *s, int error)
 
 /* ---- how far the core may be behind ---- */
 
-static bool is_behind(const struct worker *w, unsigned parts)
+static bool all_behind(const struct worker *w, unsigned parts)
 {
-    return atomic_load_explicit(&w->ahead_bytes, memory_order_relaxed) > AHEAD_BYTES_MAX / parts ||
-           iopool_backlog(w->thread) > AHEAD_MESSAGES_MAX / parts;
+    return stream_account_beyond(w->account, ALL_BYTES_MAX / parts, ALL_MESSAGES_MAX / parts);
+}
+
+static bool one_behind(const struct stream *s, unsigned parts)
+{
+    return stream_account_beyond(s->account, STREAM_BYTES_MAX / parts, STREAM_MESSAGES_MAX / parts);
+}
+
+static void pause_reader(struct stream *s)
+{
+    s->paused = true;
+    net_pause(s->conn);
 }
 
 static void on_pause_time(uv_timer_t *timer)
 {
     struct worker *w = timer->data;
     struct stream *s, *next;
+    size_t left = 0;
 
-    if (is_behind(w, 2))
+    if (all_behind(w, 2))
         return;
     w->paused = false;
-    uv_timer_stop(timer);
-    HASH_ITER (hh, w->streams, s, next)
-        net_resume(s->conn);
+    HASH_ITER (hh, w->streams, s, next) {
+        if (!s->paused)
+            continue;
+        s->paused = one_behind(s, 2);
+        if (s->paused)
+            left++;
+        else
+            net_resume(s->conn);
+    }
+    if (left == 0)
+        uv_timer_stop(timer);
 }
 
-static void pause_if_behind(struct worker *w)
+static void pause_if_behind(struct stream *s)
 {
-    struct stream *s, *next;
+    struct worker *w = s->worker;
+    struct stream *other, *next;
 
-    if (w->paused || !is_behind(w, 1))
+    if (!w->paused && all_behind(w, 1)) {
+        w->paused = true;
+        HASH_ITER (hh, w->streams, other, next)
+            pause_reader(other);
+    } else if (one_behind(s, 1)) {
+        pause_reader(s);
+    } else {
         return;
-    w->paused = true;
+    }
     uv_timer_start(&w->pause, on_pause_time, PAUSE_MS, PAUSE_MS);
-    HASH_ITER (hh, w->streams, s, next)
-        net_pause(s->conn);
 }
 
 /* ---- what the connection says ---- */
@@ -196,7 +235,7 @@ static void on_data(void *ctx, struct net_conn *c, const uint8_t *data, size_t l
     error = xml_stream_feed(s->xml, data, len);
     if (error)
         on_parser_error(s, error);
-    pause_if_behind(s->worker);
+    pause_if_behind(s);
 }
 
 static void on_closed(void *ctx, struct net_conn *c, int error)
@@ -214,6 +253,7 @@ static void on_closed(void *ctx, struct net_conn *c, int error)
     w->count--;
     metrics_add(w->shared->metrics, METRIC_CONNECTIONS, -1);
     xml_stream_free(s->xml);
+    stream_account_unref(s->account);
     mem_free(s);
 }
 
@@ -235,14 +275,54 @@ static void *on_accept(void *ctx, struct net_conn *c)
     s->worker = w;
     s->conn = c;
     s->number = ++w->last_number << 8 | iopool_index(w->thread);
+    s->account = stream_account_new();
     s->xml = xml_stream_new(&xml_ops, s, STANZA_BYTES_FIRST);
     s->deadline = mono_after(loop_now(iopool_loop(w->thread)), LOGIN_MS);
     HASH_ADD(hh, w->streams, number, sizeof(s->number), s);
     w->count++;
     metrics_add(w->shared->metrics, METRIC_CONNECTIONS, 1);
     if (w->paused)
-        net_pause(c);
+        pause_reader(s);
     return s;
+}
+
+/* ---- listeners ---- */
+
+static void close_listeners(struct worker *w)
+{
+    for (size_t i = 0; i < 2; i++) {
+        net_listener_close(w->listeners[i]);
+        w->listeners[i] = NULL;
+    }
+}
+
+/* Opens what should be open; what cannot be (a port that is still taken) is tried again. */
+static void serve(struct worker *w)
+{
+    bool failed = false;
+
+    if (!w->serving)
+        close_listeners(w);
+    for (size_t i = 0; i < 2 && w->serving; i++) {
+        struct net_config config = {.ops = &net_ops,
+                                    .tls = i == 1 ? w->shared->tls : NULL,
+                                    .write_bytes_max = WRITE_BYTES_MAX};
+        char address[80];
+        int r;
+
+        if (w->listeners[i])
+            continue;
+        r = net_listen(iopool_loop(w->thread), &w->shared->addresses[i], &config, on_accept, w,
+                       &w->listeners[i]);
+        failed |= r != 0;
+        net_address_text((const struct sockaddr *)&w->shared->addresses[i], address,
+                         sizeof(address));
+        if (r && !w->listen_failed)
+            log_error("cannot_listen", log_str("address", address), log_str("why", uv_strerror(r)));
+        else if (!r)
+            log_info("listening", log_str("address", address));
+    }
+    w->listen_failed = failed;
 }
 
 /* ---- what the core says ---- */
@@ -270,8 +350,6 @@ static void set_limit(struct stream *s, size_t stanza_bytes_max)
     if (!s->ended)
         s->deadline = MONO_NEVER;
 }
-
-static void serve(struct worker *w);
 
 static void obey(struct stream *s, const struct stream_to_worker *m)
 {
@@ -315,45 +393,6 @@ void stream_worker_message(struct iopool_worker *thread, struct iopool_message *
     mem_free(m);
 }
 
-/* ---- listeners ---- */
-
-static void close_listeners(struct worker *w)
-{
-    for (size_t i = 0; i < 2; i++) {
-        net_listener_close(w->listeners[i]);
-        w->listeners[i] = NULL;
-    }
-}
-
-/* Opens what should be open; what cannot be (a port that is still taken) is tried again. */
-static void serve(struct worker *w)
-{
-    bool failed = false;
-
-    if (!w->serving)
-        close_listeners(w);
-    for (size_t i = 0; i < 2 && w->serving; i++) {
-        struct net_config config = {.ops = &net_ops,
-                                    .tls = i == 1 ? w->shared->tls : NULL,
-                                    .write_bytes_max = WRITE_BYTES_MAX};
-        char address[80];
-        int r;
-
-        if (w->listeners[i])
-            continue;
-        r = net_listen(iopool_loop(w->thread), &w->shared->addresses[i], &config, on_accept, w,
-                       &w->listeners[i]);
-        failed |= r != 0;
-        net_address_text((const struct sockaddr *)&w->shared->addresses[i], address,
-                         sizeof(address));
-        if (r && !w->listen_failed)
-            log_error("cannot_listen", log_str("address", address), log_str("why", uv_strerror(r)));
-        else if (!r)
-            log_info("listening", log_str("address", address));
-    }
-    w->listen_failed = failed;
-}
-
 /* ---- time ---- */
 
 static void on_sweep(uv_timer_t *timer)
@@ -378,6 +417,7 @@ void *stream_worker_start(struct iopool_worker *thread, void *ctx)
     assert(iopool_index(thread) < 256);
     w->thread = thread;
     w->shared = ctx;
+    w->account = stream_account_new();
     uv_timer_init(iopool_loop(thread), &w->sweep);
     uv_timer_init(iopool_loop(thread), &w->pause);
     w->sweep.data = w->pause.data = w;
@@ -400,5 +440,8 @@ void stream_worker_stop(struct iopool_worker *thread)
 
 void stream_worker_free(struct iopool_worker *thread)
 {
-    mem_free(iopool_state(thread));
+    struct worker *w = iopool_state(thread);
+
+    stream_account_unref(w->account);
+    mem_free(w);
 }

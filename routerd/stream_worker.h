@@ -12,6 +12,8 @@
 #include "common/net.h"
 #include "common/xml.h"
 
+struct stream_account;
+
 enum stream_order {
     ORDER_WRITE,
     ORDER_STARTTLS,
@@ -37,6 +39,7 @@ struct stream_to_core {
     struct iopool_message head; /* first */
     enum stream_event event;
     uint64_t stream;
+    struct stream_account *account;
     struct arena *arena; /* OPEN, STANZA */
     struct xml_node *node;
     int error;
@@ -59,5 +62,5 @@ void stream_worker_message(struct iopool_worker *w, struct iopool_message *m);
 void stream_worker_stop(struct iopool_worker *w);
 /* After the thread has ended and its last messages were seen. */
 void stream_worker_free(struct iopool_worker *w);
-/* Safe from the core's thread: a message's tree was freed there. */
-void stream_worker_let_go(struct iopool_worker *w, size_t bytes);
+/* On the core's thread: `m` was dealt with. Frees it with its tree. */
+void stream_worker_taken(struct iopool_worker *w, struct stream_to_core *m);

@@ -34,6 +34,7 @@ struct story {
     unsigned opened, closed;
     bool tls, exporter;
     size_t last_bytes; /* of the last stanza's text */
+    unsigned counted;  /* stanzas <n/> */
     /* the client's */
     struct net_conn *client;
     const char *says; /* when it is open */
@@ -65,6 +66,10 @@ static void on_stanza(void *ctx, uint64_t stream, struct arena *arena, struct xm
 
     assert_int_equal(stream, s->stream);
     s->last_bytes = xml_text(arena, stanza).len;
+    if (xml_is(stanza, NULL, "n")) {
+        s->counted++;
+        return;
+    }
     buf_printf(&s->told, "%.*s;", STR_ARG(stanza->name));
     if (xml_is(stanza, NULL, "ping"))
         stream_io_write(s->io, stream, STR("<pong/>"));
@@ -165,6 +170,7 @@ static void on_limit(uv_timer_t *timer)
 static void connect_until_served(struct story *s, enum conf_port port)
 {
     do {
+        s->client_closed = 0;
         connect_client(s, port);
         while (s->client && s->heard.len == 0 && s->opened == 0)
             uv_run(&s->loop, UV_RUN_ONCE);
@@ -325,6 +331,28 @@ static void who_does_not_read_is_dropped(void **state)
     end(&s);
 }
 
+/* Far more than the core may be behind: its reader pauses, often, and goes on. */
+static void a_flood_is_slowed_and_not_lost(void **state)
+{
+    enum { COUNT = 100000 };
+    struct story s;
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < COUNT; i++)
+        buf_puts(&b, "<n/>");
+    begin(&s, HEADER);
+    connect_until_served(&s, CONF_PORT_XMPPS);
+    UNTIL(&s, s.opened);
+    say(&s, b.data);
+    UNTIL(&s, s.counted == COUNT);
+    say(&s, "<ping/>");
+    UNTIL(&s, has_heard(&s, "<pong/>"));
+    buf_done(&b);
+    end(&s);
+}
+
 /* Until the listeners are closed, a second client may get through; its stream is not this one's. */
 static void closed_listeners_leave_streams_alone(void **state)
 {
@@ -376,6 +404,7 @@ int main(void)
         cmocka_unit_test(what_is_no_xml_is_told_and_ended),
         cmocka_unit_test(a_stanza_may_be_larger_after_the_login),
         cmocka_unit_test(who_does_not_read_is_dropped),
+        cmocka_unit_test(a_flood_is_slowed_and_not_lost),
         cmocka_unit_test(closed_listeners_leave_streams_alone),
     };
     signal(SIGPIPE, SIG_IGN);
