@@ -16,7 +16,7 @@ Muster__ReplicaState replica_state(const struct replica *r)
 {
     if (!r->restored)
         return MUSTER__REPLICA_STATE__REPLICA_FRESH;
-    if (r->out.phase == OUT_LIVE)
+    if (r->out.synced)
         return MUSTER__REPLICA_STATE__REPLICA_IN_SYNC;
     if (!r->link_up || r->lost)
         return MUSTER__REPLICA_STATE__REPLICA_ALONE;
@@ -41,7 +41,7 @@ void replica_restore_end(struct replica *r, mono_t now)
         return;
     r->restored = r->restored_due = true;
     if (r->out.phase == OUT_HELD)
-        replica_out_start(r, r->out.stream, false);
+        replica_out_start(r, r->out.stream, false, false);
     if (!r->link_up)
         return;
     if (r->in.phase != IN_LIVE)
@@ -167,7 +167,7 @@ void replica_commit(struct replica *r, replica_commit_cb *done, void *ctx)
 
 static bool commit_ready(const struct replica *r)
 {
-    return r->commits && (r->out.phase != OUT_LIVE || r->out.acked >= r->commits->seq);
+    return r->commits && (!r->out.synced || r->out.acked >= r->commits->seq);
 }
 
 /* Those that are ready now; what they commit in turn is for the next flush. */
@@ -215,7 +215,7 @@ void replica_flush(struct replica *r, mono_t now)
     if (nobody_to_ask(r))
         replica_restore_end(r, now);
     if (replica_in_dispute_over(r)) {
-        replica_in_ask(r, mono_after(now, HELLO_INTERVAL_MS));
+        replica_in_ask_next(r, mono_after(now, HELLO_INTERVAL_MS));
         r->hello_due = true;
     }
     replica_out_send(r, now);
@@ -289,7 +289,7 @@ void replica_view(struct replica *r, uint64_t epoch, bool peer_expected, mono_t 
     r->hello_due = true;
     /* Records that the snapshot has passed by may now be in its scope. */
     if (r->out.phase == OUT_SNAPSHOT || r->out.phase == OUT_ENDED)
-        replica_out_start(r, r->out.stream, r->out.all);
+        replica_out_start(r, r->out.stream, r->out.all, true);
 }
 
 void replica_set_commit_timeout(struct replica *r, uint64_t commit_timeout_ms)
@@ -309,7 +309,7 @@ void replica_tick(struct replica *r, mono_t now)
     if (!mono_reached(now, r->hello_at))
         return;
     r->hello_at = MONO_NEVER;
-    if (r->in.phase == IN_LIVE && r->out.phase != OUT_NONE)
+    if (r->in.phase == IN_LIVE && !r->in.next && r->out.phase != OUT_NONE)
         return;
     r->hello_due = true;
     r->hello_at = mono_after(now, HELLO_INTERVAL_MS);
@@ -349,6 +349,9 @@ void replica_check(const struct replica *r)
     assert(replica_out_streaming(r) || r->log_count == 0);
     assert(r->out.acked <= r->out.sent && r->out.sent <= r->seq);
     assert(r->out.window_count <= WINDOW_FRAMES);
+    assert(r->out.phase != OUT_LIVE || r->out.synced);
+    assert(!r->out.synced || replica_out_streaming(r));
+    assert(!r->in.next || r->in.phase != IN_WAITING);
     assert((r->out.phase == OUT_NONE) == (r->out.stream == 0));
     assert(!replica_out_streaming(r) ||
            (r->out.patience.ms == MONO_NEVER.ms) == (r->out.acked == r->out.sent));

@@ -2,19 +2,33 @@
 #include "common/replica_state.h"
 
 /* Streams of other lives and of the peer won't have the same number: boot ids are random. */
-void replica_in_ask(struct replica *r, mono_t at)
+static uint64_t new_stream(struct replica *r)
 {
     uint64_t stream = r->config.boot_id + ++r->streams;
 
-    r->in = (struct incoming){.phase = IN_WAITING,
-                              .stream = stream ? stream : r->config.boot_id + ++r->streams,
-                              .mark = r->in.mark};
+    return stream ? stream : r->config.boot_id + ++r->streams;
+}
+
+void replica_in_ask(struct replica *r, mono_t at)
+{
+    r->in = (struct incoming){.phase = IN_WAITING, .stream = new_stream(r), .mark = r->in.mark};
     r->hello_at = at;
+}
+
+void replica_in_ask_next(struct replica *r, mono_t at)
+{
+    r->in.next = new_stream(r);
+    r->hello_at = at;
+}
+
+uint64_t replica_in_wanted(const struct replica *r)
+{
+    return r->in.next ? r->in.next : r->in.stream;
 }
 
 bool replica_in_dispute_over(const struct replica *r)
 {
-    return r->in.disputed && r->in.phase == IN_LIVE && r->epoch == r->peer_epoch &&
+    return r->in.disputed && r->in.phase == IN_LIVE && !r->in.next && r->epoch == r->peer_epoch &&
            (r->epoch != r->in.disputed_ours || r->peer_epoch != r->in.disputed_peers);
 }
 
@@ -149,10 +163,13 @@ static void on_begin(struct replica *r, const Muster__ReplicaSnapshot *snapshot,
 int replica_in_snapshot(struct replica *r, uint64_t stream, const Muster__ReplicaSnapshot *snapshot,
                         mono_t now)
 {
-    if (stream != r->in.stream)
+    if (stream != r->in.stream && (snapshot->end || stream != r->in.next))
         return REPLICA_E_STALE;
     r->peer_epoch = snapshot->epoch;
     if (!snapshot->end) {
+        if (stream == r->in.next)
+            r->in.next = 0;
+        r->in.stream = stream;
         on_begin(r, snapshot, now);
         return 0;
     }

@@ -20,10 +20,26 @@ void replica_out_stop(struct replica *r)
     r->out = (struct outgoing){.phase = OUT_NONE, .patience = MONO_NEVER};
 }
 
-void replica_out_start(struct replica *r, uint64_t stream, bool all)
+/* Another snapshot. Changes that wait follow its beginning; acknowledgements of the numbers so far
+ * come on the new stream. */
+static void out_go_on(struct replica *r, uint64_t stream, bool all)
+{
+    r->out.phase = OUT_SNAPSHOT;
+    r->out.stream = stream;
+    r->out.all = all;
+    r->out.begin_due = true;
+    r->out.window_count = 0;
+    store_walk_start(&r->store);
+}
+
+void replica_out_start(struct replica *r, uint64_t stream, bool all, bool continues)
 {
     bool held = !r->restored && !all;
 
+    if (continues && replica_out_streaming(r)) {
+        out_go_on(r, stream, all);
+        return;
+    }
     replica_out_stop(r);
     r->out.phase = held ? OUT_HELD : OUT_SNAPSHOT;
     r->out.stream = stream;
@@ -69,7 +85,8 @@ static bool send_hello(struct replica *r)
     hello.boot_id = r->config.boot_id;
     hello.epoch = r->epoch;
     hello.fresh = !r->complete;
-    hello.stream = r->in.stream;
+    hello.stream = replica_in_wanted(r);
+    hello.continues = r->in.next != 0;
     hello.serving = r->out.phase == OUT_NONE ? 0 : r->out.stream;
     frame.body_case = MUSTER__REPLICA_FRAME__BODY_HELLO;
     frame.hello = &hello;
@@ -192,7 +209,7 @@ static bool send_chunk(struct replica *r, mono_t now)
 
     while (count < FRAME_RECORDS && bytes < FRAME_BYTES &&
            (slot = store_walk_next(&r->store)) != NULL) {
-        if (!r->out.all && replica_is_peers(r, slot->record->view.user))
+        if (!r->out.all && !slot->ours && replica_is_peers(r, slot->record->view.user))
             continue;
         fill(r, count++, slot->record, false);
         bytes += store_cost(&slot->record->view);
@@ -240,8 +257,10 @@ int replica_out_ack(struct replica *r, uint64_t stream, uint64_t seq, mono_t now
         if (out->window[i] > seq)
             out->window[left++] = out->window[i];
     out->window_count = left;
-    if (out->phase == OUT_ENDED && seq >= out->end_seq)
+    if (out->phase == OUT_ENDED && seq >= out->end_seq) {
         out->phase = OUT_LIVE;
+        out->synced = true;
+    }
     out->patience = seq < out->sent ? mono_after(now, patience_ms(r)) : MONO_NEVER;
     return 0;
 }
@@ -252,10 +271,10 @@ int replica_out_hello(struct replica *r, const Muster__ReplicaHello *hello)
         return REPLICA_E_STALE;
     r->peer_epoch = hello->epoch;
     if (r->out.phase == OUT_NONE || r->out.stream != hello->stream)
-        replica_out_start(r, hello->stream, hello->fresh);
+        replica_out_start(r, hello->stream, hello->fresh, hello->continues);
     else if (r->out.phase == OUT_LIVE || r->out.phase == OUT_HELD)
         r->out.all = hello->fresh; /* the same life, grown up */
-    if (hello->serving != r->in.stream)
+    if (hello->serving != replica_in_wanted(r))
         r->hello_due = true;
     return 0;
 }

@@ -13,9 +13,13 @@
  *     incoming:  WAITING --begin--> SNAPSHOT --end--> LIVE          a gap: WAITING, new number
  *     outgoing:  NONE --Hello--> (HELD -->) SNAPSHOT --all sent--> ENDED --acknowledged--> LIVE
  *
- * HELD: we are fresh and the peer isn't; what we hold would be taken for all there is. LIVE is what
- * replica_state() calls IN_SYNC. Nothing that was sent is kept: when a stream breaks, in any way,
- * the next one begins with a snapshot.
+ * HELD: we are fresh and the peer isn't; what we hold would be taken for all there is. From LIVE on
+ * we are IN_SYNC. Nothing that was sent is kept: when a stream breaks, in any way, the next one
+ * begins with a snapshot. A stream may also be asked for anew while it goes on, to compare what
+ * both hold; then changes stay in order across the two, commits go on waiting, and we stay IN_SYNC.
+ *
+ * A snapshot has all that the peer does not own, and what we wrote last though the peer owns it
+ * now: that may not have reached it before it does.
  *
  * Everything that goes out goes out in replica_flush(): changes are logged as they are made, each
  * holding on to the record as it was, and what else is due is a flag or a deadline. A flush sends
@@ -52,6 +56,7 @@ struct outgoing {
     uint64_t stream;
     bool all;
     bool begin_due;
+    bool synced; /* the peer has held everything once, and nothing was lost since */
     uint64_t acked;
     uint64_t sent;
     uint64_t end_seq;
@@ -65,6 +70,7 @@ enum in_phase { IN_WAITING, IN_SNAPSHOT, IN_LIVE };
 struct incoming {
     enum in_phase phase;
     uint64_t stream;
+    uint64_t next; /* asked for while `stream` goes on; 0: none */
     uint64_t seq;
     uint64_t mark;
     bool all;
@@ -124,7 +130,8 @@ bool replica_same(const struct store_slot *slot, const struct replica_record *re
 /* Is it one to which changes belong? */
 bool replica_out_streaming(const struct replica *r);
 void replica_out_stop(struct replica *r);
-void replica_out_start(struct replica *r, uint64_t stream, bool all);
+/* continues: the one before goes on until this one begins. */
+void replica_out_start(struct replica *r, uint64_t stream, bool all, bool continues);
 /* The peer does not answer as it should. What comes after is a hello a second, and a snapshot. */
 void replica_out_lose(struct replica *r, mono_t now);
 void replica_out_log(struct replica *r, struct store_record *record, bool deleted);
@@ -137,6 +144,10 @@ int replica_out_hello(struct replica *r, const Muster__ReplicaHello *hello);
 
 /* Asks for it anew; the next hello that nothing else calls for is said at `at`. */
 void replica_in_ask(struct replica *r, mono_t at);
+/* The same, while the one so far goes on. */
+void replica_in_ask_next(struct replica *r, mono_t at);
+/* The one that the peer ought to send. */
+uint64_t replica_in_wanted(const struct replica *r);
 /* The nodes differed about who serves whom, and agree now. */
 bool replica_in_dispute_over(const struct replica *r);
 int replica_in_ops(struct replica *r, uint64_t stream, const Muster__ReplicaOps *ops, mono_t now);

@@ -144,6 +144,7 @@ static void on_committed(void *ctx)
         HASH_FIND(hh, e->subscriptions, o->key, o->key_len, s);
     if (s) {
         s->answered = true;
+        notify_forget(s); /* whoever asks need not wait for his turn */
         notify_soon(s);
     }
     owed_free(o);

@@ -96,6 +96,7 @@ struct engine {
     struct owed *owed;                               /* answers that wait for both memories */
     struct done *done;                               /* views that do */
     struct subscription *activated, **activated_end; /* to be notified at a measured pace */
+    unsigned reserving;                              /* commits of their numbers that are awaited */
     struct timer pace;
     struct timer hold;   /* the end of all doubts */
     struct timer rescan; /* users have changed: look who is ours */
@@ -169,9 +170,13 @@ void subscription_end(struct subscription *s, const char *reason);
 
 /* Its watcher must get the newest state, as soon as nothing forbids it. */
 void notify_soon(struct subscription *s);
-/* The same, for many at once: at a measured pace. */
+/* For one that was taken over: the same at a measured pace, after notify_paced_begin(). */
 void notify_paced(struct subscription *s);
+void notify_paced_begin(struct engine *e);
+/* Takes it out of that queue. */
 void notify_forget(struct subscription *s);
+/* CSeq numbers up to `used` may have been used by others; takes the next block. */
+void notify_reserve(struct subscription *s, uint32_t used);
 /* Its NOTIFY has an answer, or will get none. */
 void notify_landed(struct subscription *s);
 void notify_all(struct engine *e);

@@ -79,8 +79,8 @@ static void activate_subscription(void *ctx, const struct replica_record *record
         return;
     }
     s = subscription_add(e, r);
+    notify_reserve(s, r->dialog->local_cseq);
     begin_doubt(s->presentity);
-    s->cseq = r->dialog->local_cseq; /* what may have been used; the next is higher */
     s->answered = true;
     notify_paced(s);
 }
@@ -89,6 +89,7 @@ static void activate(struct engine *e)
 {
     replica_each(e->replica, ENGINE_TABLE_PUBLICATIONS, activate_publication, e);
     replica_each(e->replica, ENGINE_TABLE_SUBSCRIPTIONS, activate_subscription, e);
+    notify_paced_begin(e);
     e->active = true;
     presentity_tell_all(e);
 }

@@ -40,6 +40,13 @@ static uint32_t next_cseq(struct subscription *s)
     return s->cseq;
 }
 
+void notify_reserve(struct subscription *s, uint32_t used)
+{
+    s->cseq = used;
+    s->record->dialog->local_cseq = used + CSEQ_BLOCK;
+    (void)subscription_save(s);
+}
+
 /* Closed, but only as far as we have been told? */
 static bool is_in_doubt(const struct subscription *s)
 {
@@ -50,7 +57,7 @@ static bool is_in_doubt(const struct subscription *s)
 static bool is_held(const struct subscription *s)
 {
     return s->engine->suspended || !s->engine->proxyd_up || !s->answered || s->in_flight ||
-           is_in_doubt(s);
+           s->in_activated || is_in_doubt(s);
 }
 
 static void send(struct subscription *s)
@@ -116,8 +123,25 @@ void notify_paced(struct subscription *s)
     s->in_activated = true;
     *e->activated_end = s;
     e->activated_end = &s->next_activated;
-    if (!timer_is_set(&e->pace))
+}
+
+/* What was reserved is in both memories. If this node died before, the next one would use the
+ * same numbers again. */
+static void on_reserved(void *ctx)
+{
+    struct engine *e = ctx;
+
+    e->reserving--;
+    if (e->reserving == 0 && e->activated)
         timer_set(&e->timers, &e->pace, e->now.mono);
+}
+
+void notify_paced_begin(struct engine *e)
+{
+    if (!e->activated)
+        return;
+    e->reserving++;
+    replica_commit(e->replica, on_reserved, e);
 }
 
 void notify_forget(struct subscription *s)
@@ -132,18 +156,18 @@ void notify_forget(struct subscription *s)
     *at = s->next_activated;
     if (e->activated_end == &s->next_activated)
         e->activated_end = at;
+    s->in_activated = false;
+    s->next_activated = NULL;
 }
 
 void notify_pace(void *engine)
 {
     struct engine *e = engine;
 
-    for (int i = 0; i < PACE_COUNT && e->activated; i++) {
+    for (int i = 0; i < PACE_COUNT && e->activated && e->reserving == 0; i++) {
         struct subscription *s = e->activated;
 
         notify_forget(s);
-        s->in_activated = false;
-        s->next_activated = NULL;
         notify_soon(s);
     }
     if (e->activated)

@@ -438,6 +438,37 @@ static void a_record_that_nobody_serves_is_not_lost(void **state)
     pair_stop(&p);
 }
 
+/* The nodes were of different epochs when they compared what they hold, so they do it again: in the
+ * midst of changes, of which none is lost, and none is called committed before it is. */
+static void to_compare_again_is_not_to_be_out_of_sync(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    come_up(&p);
+    replica_view(p.a.replica, 2, true, p.now);
+    part(&p);
+    join(&p, 8);
+    assert_int_equal(p.a.told, MUSTER__REPLICA_STATE__REPLICA_IN_SYNC);
+    assert_true(put(&p.a, "alice", "1"));
+    replica_commit(p.a.replica, on_commit, &p.a);
+    flush(&p, &p.a);
+    replica_view(p.b.replica, 2, true, p.now);
+    flush(&p, &p.b); /* asks, before it has seen the change */
+    while (p.a.wire_count)
+        pass_one(&p, &p.a);
+    assert_int_equal(p.a.told, MUSTER__REPLICA_STATE__REPLICA_IN_SYNC);
+    assert_int_equal(p.a.committed, 0);
+    assert_true(put(&p.a, "anna", "1"));
+    replica_commit(p.a.replica, on_commit, &p.a);
+    pass_all(&p);
+    assert_int_equal(p.a.committed, 2);
+    assert_int_equal(p.a.told, MUSTER__REPLICA_STATE__REPLICA_IN_SYNC);
+    expect(&p.b, "alice", "1");
+    expect(&p.b, "anna", "1");
+    pair_stop(&p);
+}
+
 static void frames_of_another_life_are_dropped(void **state)
 {
     struct pair p;
@@ -574,6 +605,7 @@ int main(void)
         cmocka_unit_test(what_was_deleted_meanwhile_goes_and_what_is_ours_stays),
         cmocka_unit_test(the_peer_cannot_write_what_is_ours),
         cmocka_unit_test(a_record_that_nobody_serves_is_not_lost),
+        cmocka_unit_test(to_compare_again_is_not_to_be_out_of_sync),
         cmocka_unit_test(frames_of_another_life_are_dropped),
         cmocka_unit_test(a_large_snapshot_goes_in_a_window),
         cmocka_unit_test(memory_has_a_limit),
