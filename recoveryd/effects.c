@@ -43,6 +43,8 @@ static void on_database_done(void *ctx, int status, const char *why)
         log_warning("database_operation_failed", log_str("why", why));
     manager_step(m, (struct rcv_event){.type = RCV_DATABASE_DONE,
                                        .done = {m->database_id, status == POSTGRES_OK}});
+    if (!m->stopped)
+        effects_migrate(m);
 }
 
 static void run_database(struct manager *m, const struct rcv_effect *e)
@@ -94,7 +96,8 @@ void effects_migrate(struct manager *m)
         m->migrated = false;
         return;
     }
-    if (m->migrated || m->migrate)
+    /* A cluster that is being made answers before the database is in it. */
+    if (m->migrated || m->migrate || postgres_busy(m->postgres))
         return;
     if (migrate_directory(directory, sizeof(directory), &err)) {
         log_error("migration_failed", log_str("why", err.text));
