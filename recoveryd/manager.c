@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/tls.h"
+#include "recoveryd/services.h"
 
 /* ---- the door to the core ---- */
 
@@ -217,7 +218,7 @@ static void on_metrics(void *ctx, Muster__Service service, struct str text)
 
 /* ---- start ---- */
 
-static int start_core(struct manager *m, struct err *ret_err)
+static int start_core(struct manager *m, bool found, struct err *ret_err)
 {
     struct rcv_config config = {
         .node = m->conf.node,
@@ -225,7 +226,8 @@ static int start_core(struct manager *m, struct err *ret_err)
         .boot_id = m->boot_id,
         .database_external = m->conf.database_external,
         .timers = timers_of(&m->params),
-        .lease_holds = state_file_lease_holds(m->state, uv_hrtime() / 1000000),
+        /* Where no daemon is left, the peer may have seen that, and not waited for the lease. */
+        .lease_holds = found && state_file_lease_holds(m->state, uv_hrtime() / 1000000),
     };
 
     if (state_file_load(m->state, &config.plan, ret_err))
@@ -295,16 +297,26 @@ static void start_params(struct manager *m)
     read_params(m);
 }
 
-/* Daemons of a predecessor go on as if nothing had happened. */
-static void find_daemons(struct manager *m)
+/* Daemons of a predecessor, by service; false when there is none. */
+static bool find_daemons(struct manager *m, uint32_t pids[SERVICES_COUNT])
 {
-    for (int service = MUSTER__SERVICE__PROXYD; service <= MUSTER__SERVICE__SYNCAGENT; service++) {
-        uint32_t pid = supervisor_find(m->supervisor, (Muster__Service)service);
+    bool found = false;
 
-        if (pid)
-            manager_step(m, (struct rcv_event){.type = RCV_SERVICE_STARTED,
-                                               .process = {(Muster__Service)service, pid}});
+    for (int service = MUSTER__SERVICE__PROXYD; service < SERVICES_COUNT; service++) {
+        pids[service] = supervisor_find(m->supervisor, (Muster__Service)service);
+        found = found || pids[service];
     }
+    return found;
+}
+
+/* They go on as if nothing had happened. */
+static void adopt_daemons(struct manager *m, const uint32_t pids[SERVICES_COUNT])
+{
+    for (int service = MUSTER__SERVICE__PROXYD; service < SERVICES_COUNT; service++)
+        if (pids[service])
+            manager_step(m,
+                         (struct rcv_event){.type = RCV_SERVICE_STARTED,
+                                            .process = {(Muster__Service)service, pids[service]}});
 }
 
 static void start_http(struct manager *m)
@@ -330,22 +342,24 @@ int manager_start(struct manager *m, struct err *ret_err)
         .dir = m->conf.dir, .on_exit = on_service_exit, .ctx = m};
     const struct postgres_config postgres = {.conf = &m->conf, .on_status = on_database, .ctx = m};
 
+    uint32_t pids[SERVICES_COUNT] = {0};
+
     m->peer = view_peer(&m->conf.nodes);
     m->boot_id = daemon_random_u64();
     m->state = state_file_open(m->loop, m->conf.dir, ret_err);
     if (!m->state)
         return -1;
+    m->supervisor = supervisor_new(m->loop, &supervisor);
     start_params(m);
-    if (start_core(m, ret_err))
+    if (start_core(m, find_daemons(m, pids), ret_err))
         return -1;
     uv_timer_init(m->loop, &m->timer);
     m->timer.data = m;
-    m->supervisor = supervisor_new(m->loop, &supervisor);
     if (start_links(m, ret_err) || start_heartbeat(m, ret_err))
         return -1;
     if (!m->conf.database_external)
         m->postgres = postgres_start(m->loop, &postgres);
-    find_daemons(m);
+    adopt_daemons(m, pids);
     start_http(m);
     arm(m);
     return 0;
