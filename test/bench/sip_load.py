@@ -27,10 +27,10 @@ class Client(asyncio.DatagramProtocol):
     async def open(self):
         loop = asyncio.get_running_loop()
         self.transport, _ = await loop.create_datagram_endpoint(
-            lambda: self, local_addr=("127.0.0.1", 0), remote_addr=(self.address, 5060))
+            lambda: self, local_addr=("127.0.0.1", 0))
         self.port = self.transport.get_extra_info("sockname")[1]
 
-    def datagram_received(self, data, _):
+    def datagram_received(self, data, source):
         text = data.decode()
         if text.startswith("SIP/2.0"):
             key = (header(text, "Call-ID"), header(text, "CSeq"))
@@ -40,7 +40,8 @@ class Client(asyncio.DatagramProtocol):
         self.notifies += text.startswith("NOTIFY")
         copied = "".join(f"{name}: {value}\r\n" for name in ("Via", "From", "To", "Call-ID", "CSeq")
                          for value in re.findall(rf"^{name}: (.*?)\r$", text, re.M))
-        self.transport.sendto(f"SIP/2.0 200 OK\r\n{copied}Content-Length: 0\r\n\r\n".encode())
+        self.transport.sendto(f"SIP/2.0 200 OK\r\n{copied}Content-Length: 0\r\n\r\n".encode(),
+                              source)
         self.news.set()
 
     def authorization(self, method, uri):
@@ -81,7 +82,7 @@ class Client(asyncio.DatagramProtocol):
                 f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
         answer = self.waiting[key] = asyncio.get_running_loop().create_future()
         for wait in (0.5, 1, 2, 4, 4):
-            self.transport.sendto(text)
+            self.transport.sendto(text, (self.address, 5060))
             try:
                 return await asyncio.wait_for(asyncio.shield(answer), wait)
             except asyncio.TimeoutError:
