@@ -17,6 +17,7 @@ enum tls_role {
     TLS_CLIENT_MUTUAL, /* to nodes: ours shown, theirs verified against our CA */
 };
 
-/* NULL with a sentence. SSL_CTX_free() it; a reload makes a new one, old connections keep theirs.
- * The node's certificate carries its name, address and the domain as SAN. */
+/* NULL with a sentence. SSL_CTX_free() it after its last connection. When the files change, new
+ * connections get what is in them within a second; old ones keep what they have. The node's
+ * certificate carries its name, address and the domain as SAN. */
 SSL_CTX *tls_new(enum tls_role role, const struct conf *conf, struct err *ret_err);

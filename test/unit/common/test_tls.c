@@ -28,27 +28,23 @@ static SSL_CTX *context(enum tls_role role, const struct conf *conf)
     return ctx;
 }
 
-static void write_secret(const char *bytes)
+/* In the directory of a node's configuration; NULL removes it. */
+static void write_secret(const char *dir, const char *bytes)
 {
-    char path[128];
+    char path[CONF_PATH_MAX + 32];
     FILE *f;
 
-    (void)snprintf(path, sizeof(path), "%s/tls", certs.dir);
+    (void)snprintf(path, sizeof(path), "%s/tls", dir);
     (void)mkdir(path, 0700);
-    (void)snprintf(path, sizeof(path), "%s/tls/ticket.key", certs.dir);
-    f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(bytes, f);
-    fclose(f);
-}
-
-static void remove_secret(void)
-{
-    char path[128];
-
-    (void)snprintf(path, sizeof(path), "%s/tls/ticket.key", certs.dir);
+    (void)snprintf(path, sizeof(path), "%s/tls/ticket.key", dir);
+    f = bytes ? fopen(path, "w") : NULL;
+    if (f) {
+        fputs(bytes, f);
+        fclose(f);
+        return;
+    }
     (void)unlink(path);
-    (void)snprintf(path, sizeof(path), "%s/tls", certs.dir);
+    (void)snprintf(path, sizeof(path), "%s/tls", dir);
     (void)rmdir(path);
 }
 
@@ -108,13 +104,16 @@ static void a_ticket_is_good_on_both_nodes(void **state)
 
     (void)state;
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct conf other = first;
         SSL_CTX *one, *two, *strange;
 
-        write_secret("0123456789abcdef0123456789abcdef");
+        (void)snprintf(other.dir, sizeof(other.dir), "%s/other", certs.dir);
+        (void)mkdir(other.dir, 0700);
+        write_secret(other.dir, "another secret, of another group.");
+        write_secret(certs.dir, "0123456789abcdef0123456789abcdef");
         one = context(TLS_SERVER, &first);
         two = context(TLS_SERVER, &second);
-        write_secret("another secret, of another group.");
-        strange = context(TLS_SERVER, &first);
+        strange = context(TLS_SERVER, &other);
         SSL_CTX_set_max_proto_version(client, version);
 
         assert_int_equal(handshake(one, client, NULL), 1);
@@ -127,8 +126,10 @@ static void a_ticket_is_good_on_both_nodes(void **state)
         SSL_CTX_free(one);
         SSL_CTX_free(two);
         SSL_CTX_free(strange);
+        write_secret(other.dir, NULL);
+        write_secret(certs.dir, NULL);
+        (void)rmdir(other.dir);
     }
-    remove_secret();
     SSL_CTX_free(client);
 }
 
@@ -138,10 +139,10 @@ static void without_a_secret_there_are_no_tickets(void **state)
     SSL_CTX *server;
 
     (void)state;
-    write_secret("too short");
+    write_secret(certs.dir, "too short");
     server = context(TLS_SERVER, &first);
-    remove_secret();
     assert_int_equal(handshake(server, client, NULL), 1);
+    write_secret(certs.dir, NULL);
     assert_null(got_session);
     SSL_CTX_free(server);
     SSL_CTX_free(client);
@@ -194,6 +195,64 @@ static void what_is_wrong_is_said(void **state)
     assert_non_null(strstr(err.text, "/nowhere.crt"));
 }
 
+static char *peer_name(SSL_CTX *server_ctx, SSL_CTX *client_ctx)
+{
+    static char name[64];
+    SSL *server = SSL_new(server_ctx), *client = SSL_new(client_ctx);
+    BIO *one, *other;
+
+    assert_int_equal(BIO_new_bio_pair(&one, 0, &other, 0), 1);
+    SSL_set_bio(server, one, one);
+    SSL_set_bio(client, other, other);
+    SSL_set_accept_state(server);
+    SSL_set_connect_state(client);
+    for (int i = 0; i < 10; i++) {
+        (void)SSL_do_handshake(client);
+        (void)SSL_do_handshake(server);
+    }
+    assert_true(SSL_is_init_finished(client) && SSL_is_init_finished(server));
+    X509_NAME_get_text_by_NID(X509_get_subject_name(SSL_get0_peer_certificate(client)),
+                              NID_commonName, name, sizeof(name));
+    SSL_free(server);
+    SSL_free(client);
+    return name;
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char text[8192];
+    FILE *f = fopen(from, "r");
+    size_t len = fread(text, 1, sizeof(text), f);
+
+    fclose(f);
+    f = fopen(to, "w");
+    fwrite(text, 1, len, f);
+    fclose(f);
+}
+
+/* A context looks at its first handshake, so no time is waited for. */
+static void a_new_certificate_is_taken(void **state)
+{
+    struct conf changing;
+    SSL_CTX *server, *client = context(TLS_CLIENT_MUTUAL, &second);
+
+    (void)state;
+    certs_make(&certs, "change", "DNS:n1");
+    certs_conf(&certs, "change", &changing);
+    for (int broken = 0; broken < 2; broken++) {
+        copy_file(first.tls_cert, changing.tls_cert);
+        copy_file(first.tls_key, changing.tls_key);
+        server = context(TLS_SERVER_MUTUAL, &changing);
+        copy_file(second.tls_cert, changing.tls_cert);
+        if (!broken)
+            copy_file(second.tls_key, changing.tls_key);
+        assert_string_equal(peer_name(server, client), broken ? "n1" : "n2");
+        assert_string_equal(peer_name(server, client), broken ? "n1" : "n2");
+        SSL_CTX_free(server);
+    }
+    SSL_CTX_free(client);
+}
+
 static int make_certs(void **state)
 {
     (void)state;
@@ -208,7 +267,7 @@ static int make_certs(void **state)
 static int remove_certs(void **state)
 {
     (void)state;
-    certs_done(&certs, (const char *[]){"n1", "n2", NULL});
+    certs_done(&certs, (const char *[]){"n1", "n2", "change", NULL});
     return 0;
 }
 
@@ -220,6 +279,7 @@ int main(void)
         cmocka_unit_test(old_versions_and_ciphers_are_refused),
         cmocka_unit_test(a_node_must_show_a_certificate),
         cmocka_unit_test(what_is_wrong_is_said),
+        cmocka_unit_test(a_new_certificate_is_taken),
     };
     return cmocka_run_group_tests(tests, make_certs, remove_certs);
 }
