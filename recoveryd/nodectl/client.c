@@ -2,186 +2,185 @@
 #include "recoveryd/nodectl/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/buf.h"
 #include "common/frame.h"
-#include "common/mem.h"
 #include "common/version.h"
 
-enum { WAIT_S = 10, REQUEST_ID = 1 };
+enum { REQUEST_ID = 1, CREDIT = 4 << 20, READ_BYTES = 65536, RECEIVED_MAX = 4 << 20 };
 
-/* An answer and the memory that it lives in. */
-struct answer {
-    Muster__AdminReply reply; /* first: client_free() gets this */
-    struct arena arena;
+struct client {
+    int fd;
+    uint64_t deadline_ms;
+    struct buf received;
+    struct arena *arena; /* of the last frame */
 };
 
-static int open_socket(const struct nodectl *n)
+static uint64_t now_ms(void)
 {
-    const struct timeval wait = {.tv_sec = WAIT_S};
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct timespec t;
 
-    if (fd < 0)
-        return -1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
-    if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/run/recoveryd.sock",
-                 n->conf.dir) >= (int)sizeof(address.sun_path)) {
-        (void)close(fd);
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address))) {
-        int error = errno;
-
-        (void)close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static bool put_hello(struct buf *out, const struct nodectl *n)
+static int wait_for(const struct client *c, short events, struct err *e)
 {
-    Muster__Envelope e = MUSTER__ENVELOPE__INIT;
+    struct pollfd p = {.fd = c->fd, .events = events};
+    uint64_t now = now_ms();
+    int r = now >= c->deadline_ms ? 0 : poll(&p, 1, (int)(c->deadline_ms - now));
+
+    if (r > 0 || (r < 0 && errno == EINTR))
+        return 0;
+    return err_set(e, "recoveryd does not answer; see its log");
+}
+
+/* By way of the folder's descriptor: a socket's path may have 107 bytes only. */
+static int connect_to(struct client *c, const struct conf *conf, struct err *e)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char run[CONF_PATH_MAX + 8];
+    int folder, r;
+
+    snprintf(run, sizeof(run), "%s/run", conf->dir);
+    folder = open(run, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return err_set(e, "%s: %s", run, strerror(errno));
+    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/recoveryd.sock", folder);
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    r = connect(c->fd, (struct sockaddr *)&address, sizeof(address));
+    if (r != 0)
+        err_set(e, "recoveryd of this node does not run (%s/recoveryd.sock: %s)", run,
+                strerror(errno));
+    close(folder);
+    return r;
+}
+
+static int send_frame(struct client *c, const Muster__Envelope *envelope, struct err *e)
+{
+    struct buf out;
+    size_t sent = 0;
+    ssize_t n;
+
+    buf_init(&out, FRAME_BYTES_MAX + FRAME_HEAD_BYTES);
+    if (!frame_put(&out, envelope)) {
+        buf_done(&out);
+        return err_set(e, "the request is too long");
+    }
+    while (sent < out.len && wait_for(c, POLLOUT, e) == 0) {
+        n = send(c->fd, out.data + sent, out.len - sent, MSG_NOSIGNAL);
+        if (n < 0 && errno != EINTR) {
+            err_set(e, "recoveryd hung up: %s", strerror(errno));
+            break;
+        }
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    n = sent == out.len ? 0 : -1;
+    buf_done(&out);
+    return (int)n;
+}
+
+static int receive_more(struct client *c, struct err *e)
+{
+    char *room = buf_reserve(&c->received, READ_BYTES);
+    ssize_t n;
+
+    if (!room)
+        return err_set(e, "recoveryd said too much");
+    if (wait_for(c, POLLIN, e) != 0)
+        return -1;
+    n = recv(c->fd, room, READ_BYTES, 0);
+    if (n == 0 || (n < 0 && errno != EINTR))
+        return err_set(e, "recoveryd hung up");
+    c->received.len += n > 0 ? (size_t)n : 0;
+    return 0;
+}
+
+/* The next frame, in the client's arena. NULL with a sentence. */
+static const Muster__Envelope *receive_frame(struct client *c, struct err *e)
+{
+    const Muster__Envelope *envelope = NULL;
+    struct str message;
+
+    for (;;) {
+        switch (frame_look(buf_str(&c->received), &message)) {
+        case FRAME_WHOLE:
+            envelope = frame_unpack(message, c->arena);
+            if (!envelope)
+                err_set(e, "recoveryd said something that is not understood");
+            buf_drop(&c->received, FRAME_HEAD_BYTES + message.len);
+            return envelope;
+        case FRAME_PARTIAL:
+            if (receive_more(c, e) != 0)
+                return NULL;
+            break;
+        case FRAME_TOO_LARGE:
+            err_set(e, "recoveryd said too much");
+            return NULL;
+        }
+    }
+}
+
+static int say_hello(struct client *c, const struct conf *conf, struct err *e)
+{
+    Muster__Envelope envelope = MUSTER__ENVELOPE__INIT;
     Muster__Hello hello = MUSTER__HELLO__INIT;
 
     hello.service = MUSTER__SERVICE__NODECTL;
-    hello.version = (char *)MUSTER_VERSION;
-    hello.boot_id = (uint64_t)getpid() | 1ull << 32;
-    hello.node = n->conf.node;
+    hello.version = MUSTER_VERSION;
+    hello.boot_id = (uint64_t)getpid(); /* never seen again: one request a connection */
+    hello.node = conf->node;
     hello.pid = (uint32_t)getpid();
-    hello.credit_bytes = 4 << 20;
-    e.body_case = MUSTER__ENVELOPE__BODY_HELLO;
-    e.hello = &hello;
-    return frame_put(out, &e);
+    hello.credit_bytes = CREDIT;
+    envelope.body_case = MUSTER__ENVELOPE__BODY_HELLO;
+    envelope.hello = &hello;
+    return send_frame(c, &envelope, e);
 }
 
-static bool put_request(struct buf *out, Muster__AdminRequest__Command command,
-                        const char *argument)
+static const Muster__AdminReply *converse(struct client *c, const struct conf *conf,
+                                          const Muster__AdminRequest *request, struct err *e)
 {
-    Muster__Envelope e = MUSTER__ENVELOPE__INIT;
-    Muster__AdminRequest request = MUSTER__ADMIN_REQUEST__INIT;
+    Muster__Envelope envelope = MUSTER__ENVELOPE__INIT;
+    const Muster__Envelope *frame;
 
-    request.command = command;
-    request.argument = (char *)(argument ? argument : "");
-    e.id = REQUEST_ID;
-    e.body_case = MUSTER__ENVELOPE__BODY_ADMIN_REQUEST;
-    e.admin_request = &request;
-    return frame_put(out, &e);
-}
-
-static bool write_all(int fd, struct str bytes)
-{
-    while (bytes.len > 0) {
-        ssize_t len = send(fd, bytes.p, bytes.len, MSG_NOSIGNAL);
-
-        if (len <= 0)
-            return false;
-        bytes = str_sub(bytes, (size_t)len, bytes.len);
-    }
-    return true;
-}
-
-/* Reads frames until the one that answers; what else comes (Hello, Credit) is passed over. The
- * answer lives in `a`. */
-static const Muster__AdminReply *read_reply(int fd, struct arena *a)
-{
-    struct buf in;
-    const Muster__AdminReply *reply = NULL;
-
-    buf_init(&in, FRAME_BYTES_MAX + FRAME_HEAD_BYTES);
-    while (!reply) {
-        struct str message;
-        const Muster__Envelope *e;
-        char *room;
-        ssize_t len;
-
-        if (frame_look(buf_str(&in), &message) == FRAME_WHOLE) {
-            e = frame_unpack(message, a);
-            if (!e)
-                break;
-            if (e->body_case == MUSTER__ENVELOPE__BODY_ADMIN_REPLY && e->id == REQUEST_ID)
-                reply = e->admin_reply;
-            buf_drop(&in, message.len + FRAME_HEAD_BYTES);
-            continue;
-        }
-        room = buf_reserve(&in, 4096);
-        len = room ? recv(fd, room, 4096, 0) : -1;
-        if (len <= 0)
-            break;
-        in.len += (size_t)len;
-    }
-    buf_done(&in);
-    return reply;
-}
-
-static const Muster__AdminReply *converse(int fd, const struct nodectl *n,
-                                          Muster__AdminRequest__Command command,
-                                          const char *argument)
-{
-    struct answer *answer = mem_new(sizeof(*answer));
-    const Muster__AdminReply *reply = NULL;
-    struct buf out;
-
-    arena_init(&answer->arena, FRAME_UNPACKED_MAX);
-    buf_init(&out, 2 * FRAME_BYTES_MAX);
-    if (put_hello(&out, n) && put_request(&out, command, argument) && write_all(fd, buf_str(&out)))
-        reply = read_reply(fd, &answer->arena);
-    buf_done(&out);
-    if (reply) {
-        answer->reply = *reply;
-        return &answer->reply;
-    }
-    arena_done(&answer->arena);
-    mem_free(answer);
-    return NULL;
-}
-
-const Muster__AdminReply *client_ask(const struct nodectl *n, Muster__AdminRequest__Command command,
-                                     const char *argument)
-{
-    const Muster__AdminReply *reply;
-    int fd = open_socket(n);
-
-    if (fd < 0) {
-        (void)nodectl_fail("recoveryd does not run in %s: %s", n->conf.dir, strerror(errno));
+    if (say_hello(c, conf, e) != 0)
+        return NULL;
+    frame = receive_frame(c, e);
+    if (frame && frame->body_case != MUSTER__ENVELOPE__BODY_HELLO) {
+        err_set(e, "what answers on recoveryd's socket is not recoveryd");
         return NULL;
     }
-    reply = converse(fd, n, command, argument);
-    (void)close(fd);
-    if (!reply)
-        (void)nodectl_fail("recoveryd in %s did not answer within %d s", n->conf.dir, WAIT_S);
+    envelope.id = REQUEST_ID;
+    envelope.body_case = MUSTER__ENVELOPE__BODY_ADMIN_REQUEST;
+    envelope.admin_request = (Muster__AdminRequest *)request;
+    if (!frame || send_frame(c, &envelope, e) != 0)
+        return NULL;
+    do {
+        frame = receive_frame(c, e);
+    } while (frame && (frame->body_case != MUSTER__ENVELOPE__BODY_ADMIN_REPLY ||
+                       frame->id != REQUEST_ID)); /* others are for daemons */
+    return frame ? frame->admin_reply : NULL;
+}
+
+const Muster__AdminReply *client_ask(const struct conf *conf, const Muster__AdminRequest *request,
+                                     struct arena *arena, struct err *ret_err)
+{
+    struct client c = {.fd = -1, .deadline_ms = now_ms() + CLIENT_DEADLINE_MS, .arena = arena};
+    const Muster__AdminReply *reply = NULL;
+
+    buf_init(&c.received, RECEIVED_MAX);
+    if (connect_to(&c, conf, ret_err) == 0)
+        reply = converse(&c, conf, request, ret_err);
+    if (c.fd >= 0)
+        close(c.fd);
+    buf_done(&c.received);
     return reply;
-}
-
-void client_free(const Muster__AdminReply *reply)
-{
-    struct answer *answer = (struct answer *)reply;
-
-    if (!answer)
-        return;
-    arena_done(&answer->arena);
-    mem_free(answer);
-}
-
-int client_command(const struct nodectl *n, Muster__AdminRequest__Command command,
-                   const char *argument)
-{
-    const Muster__AdminReply *reply = client_ask(n, command, argument);
-    int status = NODECTL_FAILED;
-
-    if (reply && reply->status == 0)
-        status = NODECTL_DONE;
-    else if (reply)
-        status = nodectl_fail("%s", reply->sentence);
-    client_free(reply);
-    return status;
 }

@@ -2,18 +2,16 @@
 #pragma once
 
 /*
- * A question to the node's recoveryd, over its Unix socket; waits for the answer.
+ * One request to the node's recoveryd, over DIR/run/recoveryd.sock; synchronous, with a deadline.
  */
 #include <envelope.pb-c.h>
 
-#include "recoveryd/nodectl/nodectl.h"
+#include "common/arena.h"
+#include "common/conf.h"
+#include "common/err.h"
 
-/* The answer, to be freed with client_free(); NULL after a sentence on standard error: recoveryd
- * does not run, or said nothing for 10 s. `argument` may be NULL. */
-const Muster__AdminReply *client_ask(const struct nodectl *n, Muster__AdminRequest__Command command,
-                                     const char *argument);
-void client_free(const Muster__AdminReply *reply);
+enum { CLIENT_DEADLINE_MS = 10000 };
 
-/* Asks and prints only the refusal, if it is one. The exit status. */
-int client_command(const struct nodectl *n, Muster__AdminRequest__Command command,
-                   const char *argument);
+/* The answer lives in `arena`. NULL with a sentence where none came. */
+const Muster__AdminReply *client_ask(const struct conf *conf, const Muster__AdminRequest *request,
+                                     struct arena *arena, struct err *ret_err);

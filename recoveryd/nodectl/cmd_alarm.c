@@ -1,57 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * nodectl alarm: what is raised on the node, its cause, and what to do.
- */
 #include <stdio.h>
-#include <string.h>
 
-#include "recoveryd/nodectl/client.h"
+#include "recoveryd/nodectl/admin.h"
 #include "recoveryd/nodectl/output.h"
 
-static json_t *json_of(const Muster__AdminReply *reply)
+enum { NUMBER_BYTES = 24, TIME_BYTES = 32 };
+
+static void print_json(const Muster__AdminReply *reply)
 {
-    json_t *alarms = json_array();
+    json_t *root = json_object(), *alarms = json_array();
+    char since[TIME_BYTES];
 
     for (size_t i = 0; i < reply->n_alarms; i++) {
         const Muster__AdminAlarm *a = reply->alarms[i];
+        json_t *one = json_object();
 
-        (void)json_array_append_new(
-            alarms, json_pack("{ss ss ss ss ss sI si}", "name", a->name, "severity", a->severity,
-                              "detail", a->detail, "cause", a->cause, "action", a->action,
-                              "since_unix_ms", (json_int_t)a->since_unix_ms, "node", (int)a->node));
+        output_set_text(one, "name", a->name);
+        output_set_text(one, "severity", a->severity);
+        output_set_number(one, "node", a->node);
+        output_set_text(one, "since", output_time(a->since_unix_ms, since, sizeof(since)));
+        output_set_text(one, "detail", a->detail);
+        output_set_text(one, "cause", a->cause);
+        output_set_text(one, "action", a->action);
+        json_array_append_new(alarms, one);
     }
-    return json_pack("{so}", "alarms", alarms);
+    json_object_set_new(root, "alarms", alarms);
+    output_json(root);
 }
 
-static void print(const Muster__AdminReply *reply)
+static void print_alarms(const struct nodectl *n, const Muster__AdminReply *reply)
 {
-    char since[OUTPUT_TIME_MAX];
+    static const char *const titles[] = {"ALARM",  "SEVERITY", "NODE",   "SINCE",
+                                         "DETAIL", "CAUSE",    "ACTION", NULL};
+    struct output_table *t;
 
-    if (reply->n_alarms == 0)
-        printf("no alarm is raised\n");
+    if (n->json) {
+        print_json(reply);
+        return;
+    }
+    t = output_table_new(titles);
     for (size_t i = 0; i < reply->n_alarms; i++) {
         const Muster__AdminAlarm *a = reply->alarms[i];
+        char node[NUMBER_BYTES], since[TIME_BYTES];
+        const char *cells[] = {
+            a->name,   a->severity, node,     output_time(a->since_unix_ms, since, sizeof(since)),
+            a->detail, a->cause,    a->action};
 
-        output_time(a->since_unix_ms, since);
-        printf("%s (%s, node %u) since %s%s%s\n  cause:  %s\n  action: %s\n", a->name, a->severity,
-               a->node, since, *a->detail ? ": " : "", a->detail, a->cause, a->action);
+        snprintf(node, sizeof(node), "%u", a->node);
+        output_row(t, cells);
     }
+    output_table_end(t);
 }
 
-int cmd_alarm(struct nodectl *n, int argc, char **argv)
+int cmd_alarm_list(struct nodectl *n)
 {
-    const Muster__AdminReply *reply;
-    int result = NODECTL_DONE;
-
-    if (argc != 2 || strcmp(argv[1], "list") != 0)
-        return nodectl_usage("alarm list");
-    reply = client_ask(n, MUSTER__ADMIN_REQUEST__COMMAND__ALARM_LIST, NULL);
-    if (!reply)
-        return NODECTL_FAILED;
-    if (n->json)
-        result = output_json(json_of(reply));
-    else
-        print(reply);
-    client_free(reply);
-    return result;
+    return admin_run(n, MUSTER__ADMIN_REQUEST__COMMAND__ALARM_LIST, NULL, print_alarms);
 }

@@ -1,69 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * nodectl dbreplication: whose database is the primary, and how far its standby is.
- */
 #include <stdio.h>
-#include <string.h>
 
-#include "recoveryd/nodectl/client.h"
+#include "recoveryd/nodectl/admin.h"
 #include "recoveryd/nodectl/output.h"
 
-static json_t *json_of(const Muster__AdminReply *reply)
+enum { NUMBER_BYTES = 24 };
+
+static void print_json(const Muster__AdminReply *reply)
 {
-    json_t *databases = json_array();
+    json_t *root = json_object(), *nodes = json_array();
 
     for (size_t i = 0; i < reply->n_replication; i++) {
         const Muster__AdminReplication *r = reply->replication[i];
+        json_t *one = json_object();
 
-        (void)json_array_append_new(
-            databases, json_pack("{si ss ss ss sI si}", "node", (int)r->node, "role", r->role,
-                                 "state", r->state, "sync_state", r->sync_state, "lag_bytes",
-                                 (json_int_t)r->lag_bytes, "timeline", (int)r->timeline));
+        output_set_number(one, "node", r->node);
+        output_set_text(one, "role", r->role);
+        output_set_text(one, "state", r->state);
+        output_set_text(one, "sync_state", r->sync_state);
+        output_set_number(one, "lag_bytes", r->lag_bytes);
+        output_set_number(one, "timeline", r->timeline);
+        json_array_append_new(nodes, one);
     }
-    return json_pack("{so}", "databases", databases);
+    json_object_set_new(root, "replication", nodes);
+    output_json(root);
 }
 
-static void print(const Muster__AdminReply *reply)
+static void print_replication(const struct nodectl *n, const Muster__AdminReply *reply)
 {
-    enum { COLUMNS = 6, ROWS_MAX = 7 };
-    const char *cells[ROWS_MAX * COLUMNS] = {"NODE", "ROLE", "STATE", "SYNC", "TIMELINE", "LAG"};
-    char node[ROWS_MAX][16], timeline[ROWS_MAX][16], lag[ROWS_MAX][32];
-    size_t rows = 1;
+    static const char *const titles[] = {"NODE",      "ROLE",     "STATE", "SYNC",
+                                         "LAG BYTES", "TIMELINE", NULL};
+    struct output_table *t;
 
-    for (size_t i = 0; i < reply->n_replication && rows < ROWS_MAX; i++, rows++) {
+    if (n->json) {
+        print_json(reply);
+        return;
+    }
+    t = output_table_new(titles);
+    for (size_t i = 0; i < reply->n_replication; i++) {
         const Muster__AdminReplication *r = reply->replication[i];
-        const char **cell = &cells[rows * COLUMNS];
+        char node[NUMBER_BYTES], lag[NUMBER_BYTES], timeline[NUMBER_BYTES];
+        const char *cells[] = {node, r->role, r->state, r->sync_state, lag, timeline};
 
-        (void)snprintf(node[rows], sizeof(node[rows]), "%u", r->node);
-        (void)snprintf(timeline[rows], sizeof(timeline[rows]), "%u", r->timeline);
-        (void)snprintf(lag[rows], sizeof(lag[rows]), "%llu bytes",
-                       (unsigned long long)r->lag_bytes);
-        cell[0] = node[rows];
-        cell[1] = r->role;
-        cell[2] = *r->state ? r->state : "-";
-        cell[3] = r->sync_state;
-        cell[4] = timeline[rows];
-        cell[5] = lag[rows];
+        snprintf(node, sizeof(node), "%u", r->node);
+        snprintf(lag, sizeof(lag), "%llu", (unsigned long long)r->lag_bytes);
+        snprintf(timeline, sizeof(timeline), "%u", r->timeline);
+        output_row(t, cells);
     }
-    output_table(cells, rows, COLUMNS);
+    output_table_end(t);
 }
 
-int cmd_dbreplication(struct nodectl *n, int argc, char **argv)
+int cmd_dbreplication_runtimestate(struct nodectl *n)
 {
-    const Muster__AdminReply *reply;
-    int result = NODECTL_DONE;
-
-    if (argc != 2 || strcmp(argv[1], "runtimestate") != 0)
-        return nodectl_usage("dbreplication runtimestate");
-    reply = client_ask(n, MUSTER__ADMIN_REQUEST__COMMAND__REPLICATION_STATE, NULL);
-    if (!reply)
-        return NODECTL_FAILED;
-    if (reply->status)
-        result = nodectl_fail("%s", reply->sentence);
-    else if (n->json)
-        result = output_json(json_of(reply));
-    else
-        print(reply);
-    client_free(reply);
-    return result;
+    return admin_run(n, MUSTER__ADMIN_REQUEST__COMMAND__REPLICATION_STATE, NULL, print_replication);
 }

@@ -1,90 +1,95 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * nodectl ha: the state of the group, and what an operator may ask of it.
- */
 #include <stdio.h>
-#include <string.h>
 
 #include "common/util.h"
 #include "common/view.h"
-#include "recoveryd/nodectl/client.h"
+#include "recoveryd/nodectl/admin.h"
 #include "recoveryd/nodectl/output.h"
 
-static json_t *json_of(const Muster__AdminReply *reply)
+enum { NUMBER_BYTES = 24, TIME_BYTES = 32 };
+
+static void print_json(const Muster__AdminReply *reply)
 {
-    json_t *nodes = json_array();
+    json_t *root = json_object(), *nodes = json_array();
+    char since[TIME_BYTES];
 
     for (size_t i = 0; i < reply->n_nodes; i++) {
-        const Muster__AdminNode *n = reply->nodes[i];
+        const Muster__AdminNode *node = reply->nodes[i];
+        json_t *one = json_object();
 
-        (void)json_array_append_new(
-            nodes,
-            json_pack("{si ss ss ss sI sI si sb ss ss}", "node", (int)n->node, "name", n->name,
-                      "state", view_state_name(n->state), "reason", view_reason_name(n->reason),
-                      "since_unix_ms", (json_int_t)n->since_unix_ms, "epoch", (json_int_t)n->epoch,
-                      "served_by", (int)n->served_by, "database_primary", (int)n->database_primary,
-                      "goal", n->goal, "reported", n->reported));
+        output_set_number(one, "node", node->node);
+        output_set_text(one, "name", node->name);
+        output_set_text(one, "state", view_state_name(node->state));
+        output_set_text(one, "reason", view_reason_name(node->reason));
+        output_set_text(one, "since", output_time(node->since_unix_ms, since, sizeof(since)));
+        output_set_number(one, "epoch", node->epoch);
+        output_set_number(one, "served_by", node->served_by);
+        output_set_flag(one, "database_primary", node->database_primary);
+        output_set_text(one, "goal", node->goal);
+        output_set_text(one, "reported", node->reported);
+        json_array_append_new(nodes, one);
     }
-    return json_pack("{so}", "nodes", nodes);
+    json_object_set_new(root, "nodes", nodes);
+    output_json(root);
 }
 
-static void print(const Muster__AdminReply *reply)
+/* "itself", the name of another node, or "nobody". */
+static const char *server_of(const Muster__AdminReply *reply, const Muster__AdminNode *node)
 {
-    enum { COLUMNS = 7, ROWS_MAX = 7 };
-    const char *cells[ROWS_MAX * COLUMNS] = {"NODE",  "STATE",     "REASON",  "SINCE",
-                                             "EPOCH", "SERVED BY", "DATABASE"};
-    char since[ROWS_MAX][OUTPUT_TIME_MAX], epoch[ROWS_MAX][24], served[ROWS_MAX][16];
-    size_t rows = 1;
+    if (node->served_by == node->node)
+        return "itself";
+    for (size_t i = 0; i < reply->n_nodes; i++)
+        if (reply->nodes[i]->node == node->served_by)
+            return reply->nodes[i]->name;
+    return "nobody";
+}
 
-    for (size_t i = 0; i < reply->n_nodes && rows < ROWS_MAX; i++, rows++) {
-        const Muster__AdminNode *n = reply->nodes[i];
-        const char **cell = &cells[rows * COLUMNS];
+static void print_status(const struct nodectl *n, const Muster__AdminReply *reply)
+{
+    static const char *const titles[] = {"NODE",     "NAME",  "STATE", "REASON", "USERS SERVED BY",
+                                         "DATABASE", "EPOCH", "SINCE", NULL};
+    struct output_table *t;
 
-        output_time(n->since_unix_ms, since[rows]);
-        (void)snprintf(epoch[rows], sizeof(epoch[rows]), "%llu", (unsigned long long)n->epoch);
-        (void)snprintf(served[rows], sizeof(served[rows]), "%u", n->served_by);
-        cell[0] = n->name;
-        cell[1] = view_state_name(n->state);
-        cell[2] = view_reason_name(n->reason);
-        cell[3] = since[rows];
-        cell[4] = epoch[rows];
-        cell[5] = n->served_by ? served[rows] : "nobody";
-        cell[6] = n->database_primary ? "primary" : "standby";
+    if (n->json) {
+        print_json(reply);
+        return;
     }
-    output_table(cells, rows, COLUMNS);
+    t = output_table_new(titles);
+    for (size_t i = 0; i < reply->n_nodes; i++) {
+        const Muster__AdminNode *node = reply->nodes[i];
+        char number[NUMBER_BYTES], epoch[NUMBER_BYTES], since[TIME_BYTES];
+        const char *cells[] = {number,
+                               node->name,
+                               view_state_name(node->state),
+                               view_reason_name(node->reason),
+                               server_of(reply, node),
+                               node->database_primary ? "primary" : "",
+                               epoch,
+                               output_time(node->since_unix_ms, since, sizeof(since))};
+
+        snprintf(number, sizeof(number), "%u", node->node);
+        snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)node->epoch);
+        output_row(t, cells);
+    }
+    output_table_end(t);
 }
 
-static int status(const struct nodectl *n)
+int cmd_ha_status(struct nodectl *n)
 {
-    const Muster__AdminReply *reply =
-        client_ask(n, MUSTER__ADMIN_REQUEST__COMMAND__HA_STATUS, NULL);
-    int result = NODECTL_DONE;
-
-    if (!reply)
-        return NODECTL_FAILED;
-    if (n->json)
-        result = output_json(json_of(reply));
-    else
-        print(reply);
-    client_free(reply);
-    return result;
+    return admin_run(n, MUSTER__ADMIN_REQUEST__COMMAND__HA_STATUS, NULL, print_status);
 }
 
-int cmd_ha(struct nodectl *n, int argc, char **argv)
+int cmd_ha_failover(struct nodectl *n)
 {
-    static const struct {
-        const char *name;
-        Muster__AdminRequest__Command command;
-    } commands[] = {
-        {"failover", MUSTER__ADMIN_REQUEST__COMMAND__HA_FAILOVER},
-        {"fallback", MUSTER__ADMIN_REQUEST__COMMAND__HA_FALLBACK},
-        {"recover", MUSTER__ADMIN_REQUEST__COMMAND__HA_RECOVER},
-    };
+    return admin_run(n, MUSTER__ADMIN_REQUEST__COMMAND__HA_FAILOVER, NULL, NULL);
+}
 
-    if (argc == 2 && strcmp(argv[1], "status") == 0)
-        return status(n);
-    for (size_t i = 0; argc == 2 && i < ARRAY_LEN(commands); i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return client_command(n, commands[i].command, NULL);
-    return nodectl_usage("ha status | failover | fallback | recover");
+int cmd_ha_fallback(struct nodectl *n)
+{
+    return admin_run(n, MUSTER__ADMIN_REQUEST__COMMAND__HA_FALLBACK, NULL, NULL);
+}
+
+int cmd_ha_recover(struct nodectl *n)
+{
+    return admin_run(n, MUSTER__ADMIN_REQUEST__COMMAND__HA_RECOVER, NULL, NULL);
 }

@@ -2,20 +2,32 @@
 #pragma once
 
 /*
- * How answers are shown: aligned columns for people, JSON for programs.
+ * What nodectl prints: aligned columns for people, JSON for programs. Text from elsewhere is shown
+ * without control characters.
  */
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <jansson.h>
 
-enum { OUTPUT_TIME_MAX = 32, OUTPUT_COLUMNS_MAX = 12 };
+enum { OUTPUT_COLUMNS_MAX = 12 };
 
-/* "2026-01-31 12:00:00Z"; "-" for 0. */
-void output_time(uint64_t unix_ms, char ret_text[OUTPUT_TIME_MAX]);
+struct output_table;
 
-/* Prints `value` and a newline, and gives up the reference. 0, or NODECTL_FAILED. */
-int output_json(json_t *value);
+/* The titles end with NULL. */
+struct output_table *output_table_new(const char *const *titles);
+/* As many cells as titles; copied. */
+void output_row(struct output_table *t, const char *const *cells);
+/* Prints all and frees it. */
+void output_table_end(struct output_table *t);
 
-/* `rows` rows of `columns` texts, the first of them headings, aligned; at most
- * OUTPUT_COLUMNS_MAX columns. */
-void output_table(const char *const *cells, size_t rows, size_t columns);
+/* Prints indented and frees it. */
+void output_json(json_t *root);
+/* Members; text that is not UTF-8 is given without its bytes that are not ASCII. */
+void output_set_text(json_t *object, const char *key, const char *value);
+void output_set_number(json_t *object, const char *key, uint64_t value);
+void output_set_flag(json_t *object, const char *key, bool value);
+
+/* "2026-11-21T05:20:11Z"; "-" for 0. */
+const char *output_time(uint64_t unix_ms, char *ret_text, size_t size);
