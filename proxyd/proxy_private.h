@@ -5,6 +5,7 @@
  * What the files of the proxy's core share; nobody else includes this.
  */
 #include "common/util.h"
+#include "proxyd/own.h"
 #include "proxyd/proxy.h"
 #include "proxyd/registrar.h"
 #include "proxyd/sip/print.h"
@@ -66,17 +67,6 @@ struct outgoing_config {
     sip_client_cb *on_response; /* as a client transaction's; the final response only */
     void *ctx;
 };
-
-/* A copy on the heap. */
-static inline struct str own(struct str s)
-{
-    return (struct str){str_dup(s), s.len};
-}
-
-static inline void disown(struct str s)
-{
-    mem_free((char *)s.p);
-}
 
 /* Always gives one; a failure is told later. */
 struct outgoing *outgoing_start(struct proxy *p, const struct outgoing_config *config);

@@ -5,35 +5,8 @@
 
 #include <binding_record.pb-c.h>
 
-#include "common/digest.h"
 #include "common/util.h"
-#include "proxyd/sip/table.h"
-
-enum { CONTACTS_MAX = 2 * REGISTRAR_BINDINGS_MAX, KEY_MAX = 16384, LONG_NAME = 512 };
-
-struct registrar_user {
-    struct registrar *registrar;
-    struct str aor; /* ours */
-    struct binding *first;
-    size_t count;
-    UT_hash_handle hh;
-};
-
-struct registrar {
-    struct registrar_config config;
-    struct registrar_user *users; /* those with bindings */
-    size_t count;
-};
-
-static struct str own(struct str s)
-{
-    return (struct str){str_dup(s), s.len};
-}
-
-static void disown(struct str s)
-{
-    mem_free((char *)s.p);
-}
+#include "proxyd/registrar_private.h"
 
 static struct registrar_user *find_user(const struct registrar *r, struct str aor)
 {
@@ -43,7 +16,7 @@ static struct registrar_user *find_user(const struct registrar *r, struct str ao
     return u;
 }
 
-static struct registrar_user *add_user(struct registrar *r, struct str aor)
+struct registrar_user *registrar_add_user(struct registrar *r, struct str aor)
 {
     struct registrar_user *u = find_user(r, aor);
 
@@ -56,7 +29,7 @@ static struct registrar_user *add_user(struct registrar *r, struct str aor)
     return u;
 }
 
-static void free_user_if_empty(struct registrar_user *u)
+void registrar_release_user(struct registrar_user *u)
 {
     if (u->first)
         return;
@@ -78,7 +51,7 @@ static void free_binding(struct binding *b)
 }
 
 /* Out of memory here; its record stays. */
-static void drop(struct binding *b)
+void registrar_drop(struct binding *b)
 {
     struct registrar_user *u = b->user;
     struct binding **at = &u->first;
@@ -92,7 +65,7 @@ static void drop(struct binding *b)
     free_binding(b);
 }
 
-static void tell(const struct registrar *r, struct str aor, size_t count)
+void registrar_tell(const struct registrar *r, struct str aor, size_t count)
 {
     r->config.on_change(r->config.ctx, aor, count);
 }
@@ -107,12 +80,12 @@ static void on_expired(struct deadline *d, void *ctx, mono_t now)
     (void)now;
     if (r->config.is_mine(r->config.ctx, u->aor))
         replica_delete(r->config.replica, REGISTRAR_TABLE, b->key);
-    drop(b);
-    tell(r, u->aor, u->count);
-    free_user_if_empty(u);
+    registrar_drop(b);
+    registrar_tell(r, u->aor, u->count);
+    registrar_release_user(u);
 }
 
-static struct binding *add_binding(struct registrar_user *u, struct str key)
+struct binding *registrar_add_binding(struct registrar_user *u, struct str key)
 {
     struct binding *b = mem_new(sizeof(*b)), **at = &u->first;
 
@@ -127,13 +100,7 @@ static struct binding *add_binding(struct registrar_user *u, struct str key)
     return b;
 }
 
-static void replace(struct str *field, struct str value)
-{
-    disown(*field);
-    *field = own(value);
-}
-
-static void arm(struct binding *b, mono_t now)
+void registrar_arm(struct binding *b, mono_t now)
 {
     struct registrar *r = b->user->registrar;
     uint64_t unix_ms = r->config.unix_ms(r->config.ctx);
@@ -145,7 +112,7 @@ static void arm(struct binding *b, mono_t now)
 /* ---- records -----------------------------------------------------------------------------------
  */
 
-static bool put_record(const struct binding *b)
+bool registrar_put_record(const struct binding *b)
 {
     const struct registrar_user *u = b->user;
     Muster__BindingRecord m = MUSTER__BINDING_RECORD__INIT;
@@ -168,7 +135,7 @@ static bool put_record(const struct binding *b)
     return taken;
 }
 
-static struct binding *find_key(const struct registrar_user *u, struct str key)
+struct binding *registrar_find_key(const struct registrar_user *u, struct str key)
 {
     struct binding *b = u ? u->first : NULL;
 
@@ -184,13 +151,13 @@ static void activate(struct registrar *r, const struct replica_record *record, m
     struct binding *b;
     Muster__BindingRecord *m;
 
-    if (find_key(find_user(r, record->user), record->key))
+    if (registrar_find_key(find_user(r, record->user), record->key))
         return;
     m = muster__binding_record__unpack(NULL, record->value.len, (const uint8_t *)record->value.p);
     if (!m)
         return;
-    u = add_user(r, record->user);
-    b = add_binding(u, record->key);
+    u = registrar_add_user(r, record->user);
+    b = registrar_add_binding(u, record->key);
     b->contact = own(str_of(m->contact));
     b->params = own(str_of(m->params));
     b->call_id = own(str_of(m->call_id));
@@ -198,265 +165,9 @@ static void activate(struct registrar *r, const struct replica_record *record, m
     b->source = own(str_of(m->source));
     b->cseq = m->cseq;
     b->expires_unix_ms = m->expires_unix_ms;
-    arm(b, now);
+    registrar_arm(b, now);
     muster__binding_record__free_unpacked(m, NULL);
-    tell(r, u->aor, u->count);
-}
-
-/* ---- what a REGISTER asks for -------------------------------------------------------------------
- */
-
-struct change {
-    struct sip_addr contact;
-    struct str key;      /* ours */
-    struct binding *old; /* NULL: there is none yet */
-    uint64_t expires_ms; /* 0: remove */
-};
-
-struct changes {
-    struct change list[CONTACTS_MAX];
-    size_t count;
-    bool all; /* "*" */
-};
-
-static struct sip_refusal refuse(unsigned code, const char *reason)
-{
-    return (struct sip_refusal){code, reason};
-}
-
-#define FINE ((struct sip_refusal){0, NULL})
-
-/* The instance, or the URI. */
-static void put_name(struct buf *out, const struct sip_addr *contact)
-{
-    struct str instance, reg_id;
-
-    if (sip_param(contact->params, "+sip.instance", &instance) && instance.len) {
-        buf_put_str(out, instance);
-        if (sip_param(contact->params, "reg-id", &reg_id))
-            sip_put_param(out, STR("reg-id"), reg_id);
-    } else {
-        buf_put_str(out, contact->uri.text);
-    }
-}
-
-/* The AoR and what names the binding within it; a digest of that where it is long. */
-static struct str make_key(struct str aor, const struct sip_addr *contact)
-{
-    struct buf key, name;
-    char hex[DIGEST_HEX_MAX];
-    size_t len;
-
-    buf_init(&key, KEY_MAX);
-    buf_init(&name, KEY_MAX);
-    put_name(&name, contact);
-    buf_put_str(&key, aor);
-    buf_put_c(&key, '\n');
-    if (name.len > LONG_NAME) {
-        digest_hex(DIGEST_SHA256, buf_str(&name), hex);
-        buf_puts(&key, hex);
-    } else {
-        buf_put_str(&key, buf_str(&name));
-    }
-    buf_done(&name);
-    len = key.len;
-    return (struct str){buf_take(&key), len};
-}
-
-static struct binding *find_binding(const struct registrar_user *u, struct str key,
-                                    const struct sip_uri *uri)
-{
-    struct binding *b = find_key(u, key);
-    struct sip_uri other;
-
-    if (b)
-        return b;
-    for (b = u ? u->first : NULL; b; b = b->next)
-        if (sip_uri_parse(b->contact, &other) == 0 && sip_uri_equal(&other, uri))
-            return b;
-    return NULL;
-}
-
-/* RFC 3261, 10.2.1.1: the parameter, else the header, else what we like. */
-static uint64_t wanted_ms(const struct registrar *r, const struct sip_msg *m,
-                          const struct sip_addr *contact)
-{
-    struct str value;
-    uint32_t seconds;
-
-    if (sip_param(contact->params, "expires", &value)) {
-        if (!sip_seconds(value, &seconds))
-            seconds = 3600;
-    } else if (!sip_seconds(sip_msg_value(m, SIP_HEADER_EXPIRES), &seconds)) {
-        seconds = UINT32_MAX;
-    }
-    return (uint64_t)seconds * 1000 < r->config.expires_max_ms ? (uint64_t)seconds * 1000
-                                                               : r->config.expires_max_ms;
-}
-
-static struct sip_refusal add_change(struct registrar *r, const struct registrar_user *u,
-                                     struct str aor, const struct sip_msg *m, struct str value,
-                                     struct changes *changes)
-{
-    struct change *c = &changes->list[changes->count];
-
-    if (changes->count == CONTACTS_MAX)
-        return refuse(403, "Too Many Contacts");
-    if (!sip_addr_parse(value, &c->contact) || c->contact.uri.scheme == SIP_SCHEME_OTHER)
-        return refuse(400, "Malformed Contact");
-    c->expires_ms = wanted_ms(r, m, &c->contact);
-    if (c->expires_ms && c->expires_ms < r->config.expires_min_ms)
-        return refuse(423, NULL);
-    c->key = make_key(aor, &c->contact);
-    c->old = find_binding(u, c->key, &c->contact.uri);
-    changes->count++;
-    if (c->old && str_eq(c->old->call_id, m->call_id) && m->cseq.number < c->old->cseq)
-        return refuse(500, "CSeq Out Of Order");
-    return FINE;
-}
-
-static struct sip_refusal read_wildcard(const struct sip_msg *m, size_t contacts)
-{
-    uint32_t seconds;
-
-    if (contacts != 1 || !sip_seconds(sip_msg_value(m, SIP_HEADER_EXPIRES), &seconds) || seconds)
-        return refuse(400, "Contact * Needs Expires 0 Alone");
-    return FINE;
-}
-
-static struct sip_refusal read_changes(struct registrar *r, const struct registrar_user *u,
-                                       struct str aor, const struct sip_msg *m,
-                                       struct changes *changes)
-{
-    struct sip_refusal refusal = FINE;
-    struct sip_walk walk = {0};
-    struct str value;
-    size_t contacts = 0;
-
-    while (refusal.code == 0 && sip_msg_next(m, SIP_HEADER_CONTACT, &walk, &value)) {
-        contacts++;
-        if (str_eq_c(value, "*"))
-            changes->all = true;
-        else
-            refusal = add_change(r, u, aor, m, value, changes);
-    }
-    if (refusal.code == 0 && changes->all)
-        refusal = read_wildcard(m, contacts);
-    return refusal;
-}
-
-/* ---- doing it -----------------------------------------------------------------------------------
- */
-
-static void remove_binding(struct binding *b)
-{
-    replica_delete(b->user->registrar->config.replica, REGISTRAR_TABLE, b->key);
-    drop(b);
-}
-
-static void remove_all(struct registrar_user *u)
-{
-    while (u->first)
-        remove_binding(u->first);
-}
-
-/* Every parameter but expires, which is ours to tell. */
-static struct str kept_params(struct str params)
-{
-    struct str name, value;
-    struct buf out;
-    size_t len;
-
-    buf_init(&out, SIP_LINE_MAX);
-    while (sip_param_next(&params, &name, &value))
-        if (!str_ieq_c(name, "expires"))
-            sip_put_param(&out, name, value);
-    len = out.len;
-    return (struct str){buf_take(&out), len};
-}
-
-static bool keep(struct registrar_user *u, const struct change *c, const struct sip_msg *m,
-                 struct str transport, struct str source, mono_t now)
-{
-    const struct registrar *r = u->registrar;
-    struct binding *b = c->old ? c->old : add_binding(u, c->key);
-    struct str params = kept_params(c->contact.params);
-
-    replace(&b->contact, c->contact.uri.text);
-    replace(&b->params, params);
-    replace(&b->call_id, m->call_id);
-    replace(&b->transport, transport);
-    replace(&b->source, source);
-    b->cseq = m->cseq.number;
-    b->expires_unix_ms = r->config.unix_ms(r->config.ctx) + c->expires_ms;
-    disown(params);
-    arm(b, now);
-    if (put_record(b))
-        return true;
-    drop(b);
-    return false;
-}
-
-/* Does the user have more than we allow when all of it is done? */
-static bool too_many(const struct registrar_user *u, const struct changes *changes)
-{
-    size_t added = 0, removed = 0;
-
-    for (size_t i = 0; i < changes->count; i++) {
-        added += !changes->list[i].old && changes->list[i].expires_ms;
-        removed += changes->list[i].old && !changes->list[i].expires_ms;
-    }
-    return added && u->count + added > REGISTRAR_BINDINGS_MAX + removed;
-}
-
-/* The same REGISTER once more, from a client that did not see its answer. */
-static bool is_repeated(const struct change *c, const struct sip_msg *m)
-{
-    return c->old && str_eq(c->old->call_id, m->call_id) && c->old->cseq == m->cseq.number;
-}
-
-static struct sip_refusal apply(struct registrar_user *u, struct changes *changes,
-                                const struct sip_msg *m, struct str transport, struct str source,
-                                mono_t now)
-{
-    if (too_many(u, changes))
-        return refuse(403, "Too Many Bindings");
-    if (changes->all)
-        remove_all(u);
-    for (size_t i = 0; i < changes->count; i++) {
-        struct change *c = &changes->list[i];
-
-        /* Two values of one request may mean the same binding; the last one counts. */
-        c->old = find_binding(u, c->key, &c->contact.uri);
-        if (is_repeated(c, m) && i == 0)
-            break;
-        if (c->expires_ms == 0) {
-            if (c->old)
-                remove_binding(c->old);
-        } else if (!keep(u, c, m, transport, source, now)) {
-            return refuse(503, "Too Many Records");
-        }
-    }
-    return FINE;
-}
-
-struct sip_refusal registrar_register(struct registrar *r, struct str aor,
-                                      const struct sip_msg *request, struct str transport,
-                                      struct str source, mono_t now)
-{
-    struct registrar_user *u = add_user(r, aor);
-    struct changes changes = {.count = 0};
-    size_t before = u->count;
-    struct sip_refusal refusal = read_changes(r, u, aor, request, &changes);
-
-    if (refusal.code == 0)
-        refusal = apply(u, &changes, request, transport, source, now);
-    for (size_t i = 0; i < changes.count; i++)
-        disown(changes.list[i].key);
-    if (u->count != before)
-        tell(r, u->aor, u->count);
-    free_user_if_empty(u);
-    return refusal;
+    registrar_tell(r, u->aor, u->count);
 }
 
 /* ---- looking ------------------------------------------------------------------------------------
@@ -507,9 +218,9 @@ size_t registrar_count(const struct registrar *r)
 static void drop_user(struct registrar_user *u)
 {
     while (u->first)
-        drop(u->first);
-    tell(u->registrar, u->aor, 0);
-    free_user_if_empty(u);
+        registrar_drop(u->first);
+    registrar_tell(u->registrar, u->aor, 0);
+    registrar_release_user(u);
 }
 
 struct refreshing {
@@ -584,8 +295,8 @@ void registrar_free(struct registrar *r)
         return;
     while ((u = r->users)) {
         while (u->first)
-            drop(u->first);
-        free_user_if_empty(u);
+            registrar_drop(u->first);
+        registrar_release_user(u);
     }
     mem_free(r);
 }

@@ -201,7 +201,7 @@ static void tortuous_but_valid(void **state)
     struct sip_walk walk = {0};
     struct sip_addr contact;
     struct sip_via via;
-    struct str value;
+    struct str value = {"", 0};
 
     (void)state;
     assert_non_null(m);
