@@ -323,13 +323,15 @@ void shell_on_serving(struct daemon *d, bool serving)
     router_on_serving(r->router, serving, &now);
 }
 
-/* Who is whose may be different now; a first load makes users of records. */
+/* Who is whose may be different now, so the replica asks anew. */
 static void on_users_changed(void *ctx, const char *aor)
 {
     struct routerd *r = ctx;
+    struct router_now now = shell_now(r);
 
+    router_on_users(r->router, aor, &now);
     if (!aor && r->daemon.view.version)
-        shell_on_view(&r->daemon, &r->daemon.view);
+        replica_link_view(r->replica, &r->daemon.view);
 }
 
 void shell_on_health(struct daemon *d, Muster__ViewAck *ack)
