@@ -142,7 +142,11 @@ void router_on_offline(struct router *r, uint64_t request, int status,
                        const struct router_offline *messages, size_t count,
                        const struct router_now *now);
 
-/* ---- the view, time ---- */
+/* ---- the directory, the view, time ---- */
+
+/* It changed (common/users.h): aor, or NULL when any may have. Nobody is served before the first.
+ */
+void router_on_users(struct router *r, const char *aor, const struct router_now *now);
 
 /* A new version of the view; before replica_view(), so that what is said when users are let go
  * still counts as theirs. */

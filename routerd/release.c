@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "routerd/account.h"
+#include "routerd/known.h"
+#include "routerd/moves.h"
+#include "routerd/session.h"
+#include "routerd/stream.h"
+
+/* The node that will serve a home, or at least knows more than we do. */
+static uint32_t successor(const struct router *r, const struct view *next, uint32_t home)
+{
+    uint32_t node = view_serving(next, home);
+
+    return node ? node : view_peer(&r->view);
+}
+
+static uint32_t home_of(const struct router *r, const char *aor)
+{
+    const struct user *user = aor ? directory_find(r->directory, str_of(aor)) : NULL;
+
+    return user && user->home <= VIEW_NODES_MAX ? user->home : 0;
+}
+
+/* Clients are sent away while their users are still ours, so that what that does to their sessions
+ * is recorded. */
+static void send_away(struct router *r, const bool *homes, const struct view *next)
+{
+    struct stream *st, *following;
+
+    HASH_ITER (hh, r->streams, st, following) {
+        uint32_t home = home_of(r, st->aor);
+
+        if (next && home && homes[home] && st->session)
+            stream_see_other(st, successor(r, next, home));
+        else if (!next)
+            stream_fail(st, "system-shutdown", NULL);
+    }
+}
+
+/* Sessions that the closing of their streams left, and all else that is known of these users. */
+static void drop_accounts(struct router *r, const bool *homes)
+{
+    struct account *a, *next;
+
+    HASH_ITER (hh, r->accounts, a, next) {
+        uint32_t home = home_of(r, a->aor);
+
+        if (home && !homes[home])
+            continue;
+        while (a->sessions)
+            session_free(a->sessions);
+        account_free(a);
+    }
+}
+
+static void release(struct router *r, const bool *homes, const struct view *next)
+{
+    send_away(r, homes, next);
+    for (uint32_t home = 1; home <= VIEW_NODES_MAX; home++)
+        r->serving[home] &= !homes[home];
+    drop_accounts(r, homes);
+    known_release(r);
+}
+
+void release_taken(struct router *r, const struct view *next)
+{
+    bool homes[VIEW_NODES_MAX + 1] = {false};
+    bool any = false;
+
+    for (uint32_t home = 1; home <= VIEW_NODES_MAX; home++) {
+        homes[home] = r->serving[home] && view_serving(next, home) != next->self;
+        any |= homes[home];
+    }
+    if (any)
+        release(r, homes, next);
+}
+
+void release_all(struct router *r)
+{
+    bool homes[VIEW_NODES_MAX + 1];
+
+    for (uint32_t home = 0; home <= VIEW_NODES_MAX; home++)
+        homes[home] = true;
+    release(r, homes, NULL);
+}
