@@ -104,6 +104,12 @@ void ipc_link_end(struct ipc_link *l)
         uv_close((uv_handle_t *)&l->timer, on_timer_closed);
 }
 
+/* nodectl comes and goes with every command. */
+static enum log_level news_level(const struct ipc_link *l)
+{
+    return l->peer == MUSTER__SERVICE__NODECTL ? LOG_DEBUG : LOG_INFO;
+}
+
 /* The one way down of a link that was not closed by its owner. */
 void ipc_link_drop(struct ipc_link *l, const char *why)
 {
@@ -113,7 +119,8 @@ void ipc_link_drop(struct ipc_link *l, const char *why)
     if (l->state == LINK_DOWN || l->state == LINK_WAITING)
         return;
     if (was_up)
-        log_info("link_down", log_str("peer", peer_name(l)), log_str("why", why));
+        LOG_AT(news_level(l), "link_down",
+               ((struct log_field[]){log_str("peer", peer_name(l)), log_str("why", why)}));
     if (l->outgoing)
         ipc_link_close_pipe(l);
     else
@@ -299,8 +306,9 @@ static void on_hello(struct ipc_link *l, const Muster__Envelope *envelope)
     l->retry_ms = RETRY_FIRST_MS;
     l->state = LINK_UP;
     uv_timer_stop(&l->timer);
-    log_info("link_up", log_str("peer", peer_name(l)), log_str("version", hello->version),
-             log_u64("pid", hello->pid));
+    LOG_AT(news_level(l), "link_up",
+           ((struct log_field[]){log_str("peer", peer_name(l)), log_str("version", hello->version),
+                                 log_u64("pid", hello->pid)}));
     if (ipc->config.on_up)
         ipc->config.on_up(ipc->config.ctx, l);
 }
