@@ -8,5 +8,5 @@ recoveryd.src  += postgres.c pg/watch.c pg/operation.c pg/plans.c pg/files.c pg/
 recoveryd.core += pg/settings.c pg/control.c metrics_text.c
 
 nodectl.dir    := recoveryd/nodectl
-nodectl.src    := main.c client.c output.c admin.c database.c password.c users_csv.c users_hash.c \
+nodectl.src    := main.c nodectl.c client.c output.c admin.c database.c password.c users_csv.c users_hash.c \
                   cmd_ha.c cmd_service.c cmd_dbreplication.c cmd_alarm.c cmd_user.c cmd_param.c client.c output.c cmd_ha.c cmd_service.c cmd_alarm.c cmd_dbreplication.c

@@ -35,6 +35,9 @@ struct command {
     const char *help;         /* sentences */
 };
 
+/* Finds the command of a command line and runs it: the exit status. */
+int nodectl_main(int argc, char **argv);
+
 /* Reads node.conf; false, and a sentence is said, if that fails. */
 bool nodectl_conf(struct nodectl *n);
 

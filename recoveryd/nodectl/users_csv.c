@@ -14,6 +14,7 @@
 #include "recoveryd/nodectl/password.h"
 
 enum { USERID, PASSWORD, DISPLAY_NAME, MAIL, DIRECTORY_URI, FIELDS };
+enum { ROW_BYTES_MAX = 64 * 1024 };
 
 struct users_csv_reader {
     struct csv_parser parser;
@@ -22,7 +23,9 @@ struct users_csv_reader {
     size_t room;
     size_t line;     /* of the byte that is fed */
     size_t row_line; /* where the row began */
+    size_t row_bytes;
     bool in_row, broken, too_many;
+    bool dead; /* what follows is not read */
     size_t fields;
     char *row[FIELDS];
 };
@@ -181,22 +184,36 @@ struct users_csv_reader *users_csv_reader_new(const char *domain)
     return r;
 }
 
-/* A line at a time, so that we know which one we are in. */
+static void give_up(struct users_csv_reader *r, const char *why)
+{
+    complain(r, r->row_line, "%s", why);
+    r->dead = true;
+}
+
+static void begin_row(struct users_csv_reader *r)
+{
+    if (r->in_row)
+        return;
+    r->in_row = true;
+    r->row_line = r->line;
+    r->row_bytes = 0;
+}
+
+/* At most a line at a time, so that we know which one we are in. libcsv itself has no limits. */
 void users_csv_feed(struct users_csv_reader *r, struct str bytes)
 {
-    while (bytes.len) {
+    while (bytes.len && !r->dead) {
         size_t newline = str_find(bytes, '\n');
         size_t len = newline < bytes.len ? newline + 1 : bytes.len;
 
-        if (!r->in_row)
-            r->row_line = r->line;
-        r->in_row = true;
-        if (csv_parse(&r->parser, bytes.p, len, on_field, on_row, r) != len) {
-            complain(r, r->line, "%s", csv_strerror(csv_error(&r->parser)));
-            return;
-        }
-        if (len && bytes.p[len - 1] == '\n')
-            r->line++;
+        if (!str_empty(str_trim(str_sub(bytes, 0, len))))
+            begin_row(r);
+        r->row_bytes += r->in_row ? len : 0;
+        if (r->row_bytes > ROW_BYTES_MAX)
+            give_up(r, "it does not end; is a quote missing?");
+        else if (csv_parse(&r->parser, bytes.p, len, on_field, on_row, r) != len)
+            give_up(r, csv_strerror(csv_error(&r->parser)));
+        r->line += newline < bytes.len;
         bytes = str_sub(bytes, len, bytes.len);
     }
 }
@@ -228,8 +245,8 @@ struct users_csv *users_csv_end(struct users_csv_reader *r)
 {
     struct users_csv *all = r->all;
 
-    if (csv_fini(&r->parser, on_field, on_row, r) != 0)
-        complain(r, r->line, "%s", csv_strerror(csv_error(&r->parser)));
+    if (!r->dead && csv_fini(&r->parser, on_field, on_row, r) != 0)
+        give_up(r, csv_strerror(csv_error(&r->parser)));
     csv_free(&r->parser);
     forget_row(r);
     refuse_twins(r);
