@@ -203,7 +203,7 @@ class Group:
         while time.monotonic() < deadline:
             if self.states() == [("Normal", "Normal")] * len(NODES):
                 return True
-            time.sleep(0.1)
+            time.sleep(0.2)
         return False
 
     def states(self, node=NODES[0]):

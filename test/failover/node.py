@@ -12,7 +12,7 @@ import group as quickgroup
 import processes
 from actor import Actor, Failed, seconds, wait_until
 
-LOG_LINES = 12
+LOG_LINES = 40
 
 
 class Node(Actor):
