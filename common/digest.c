@@ -85,19 +85,6 @@ void digest_hmac(enum digest_kind kind, struct str key, struct str data, uint8_t
     (void)mac;
 }
 
-void digest_pbkdf2(enum digest_kind kind, struct str password, struct str salt, uint32_t iterations,
-                   uint8_t *ret_key)
-{
-    assert(password.len <= INT_MAX && salt.len <= INT_MAX);
-    assert(iterations > 0 && iterations <= INT_MAX);
-    int ok =
-        PKCS5_PBKDF2_HMAC(password.p, (int)password.len, (const uint8_t *)salt.p, (int)salt.len,
-                          (int)iterations, algorithm(kind), (int)digest_size(kind), ret_key);
-
-    assert(ok);
-    (void)ok;
-}
-
 bool digest_equal(struct str a, struct str b)
 {
     return a.len == b.len && CRYPTO_memcmp(a.p, b.p, a.len) == 0;

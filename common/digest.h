@@ -21,7 +21,7 @@ void digest_raw(enum digest_kind kind, struct str data, uint8_t *ret_digest);
 /* Lower-case, with a NUL. */
 void digest_hex(enum digest_kind kind, struct str data, char ret_hex[DIGEST_HEX_MAX]);
 void digest_hmac(enum digest_kind kind, struct str key, struct str data, uint8_t *ret_mac);
-/* PBKDF2, RFC 8018: Hi() of SCRAM. */
+/* PBKDF2, RFC 8018: Hi() of SCRAM; DIGEST_SHA1 or DIGEST_SHA256. */
 void digest_pbkdf2(enum digest_kind kind, struct str password, struct str salt, uint32_t iterations,
                    uint8_t *ret_key);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/evp.h>
 
 #include "common/digest.h"
 #include "common/mem.h"
@@ -54,6 +55,30 @@ static void pbkdf2_of_rfc_6070(void **state)
     digest_pbkdf2(DIGEST_SHA1, STR("password"), STR("salt"), 4096, key);
     digest_to_hex(str_of_bytes(key, 20), hex);
     assert_string_equal(hex, "4b007901b765489abead49d926f721d065a429c1");
+}
+
+/* Ours is made of compression functions: the same as OpenSSL's for every length of the key. */
+static void pbkdf2_is_that_of_openssl(void **state)
+{
+    static const uint32_t iterations[] = {1, 2, 7};
+    uint8_t ours[DIGEST_BYTES_MAX], theirs[DIGEST_BYTES_MAX];
+    char password[131], salt[16] = "0123456789abcde";
+
+    (void)state;
+    for (size_t len = 0; len < sizeof(password); len++) {
+        uint32_t count = iterations[len % ARRAY_LEN(iterations)];
+        struct str key = {password, len};
+
+        password[len] = (char)(len * 7);
+        digest_pbkdf2(DIGEST_SHA1, key, str_of_bytes(salt, 16), count, ours);
+        PKCS5_PBKDF2_HMAC(password, (int)len, (uint8_t *)salt, 16, (int)count, EVP_sha1(), 20,
+                          theirs);
+        assert_memory_equal(ours, theirs, 20);
+        digest_pbkdf2(DIGEST_SHA256, key, str_of_bytes(salt, 16), count, ours);
+        PKCS5_PBKDF2_HMAC(password, (int)len, (uint8_t *)salt, 16, (int)count, EVP_sha256(), 32,
+                          theirs);
+        assert_memory_equal(ours, theirs, 32);
+    }
 }
 
 /* The exchanges of RFC 5802 (section 5) and RFC 7677 (section 3), from the server's side: what we
@@ -221,6 +246,7 @@ int main(void)
         cmocka_unit_test(hex_of_known_texts),
         cmocka_unit_test(hmac_of_rfc_2202_and_4231),
         cmocka_unit_test(pbkdf2_of_rfc_6070),
+        cmocka_unit_test(pbkdf2_is_that_of_openssl),
         cmocka_unit_test(scram_exchanges_of_the_rfcs),
         cmocka_unit_test(credentials_hold_all_that_protocols_ask_for),
         cmocka_unit_test(ha1_of_rfc_7616),
