@@ -29,12 +29,15 @@ static bool includes(struct rcv_users all, struct rcv_users some)
 /* Nobody else serves what our plan gives us. */
 static bool may_acquire(const struct rcv *r)
 {
-    if (rcv_alone(r) || rcv_peer_dead(r))
+    const Muster__Heartbeat *last = &r->peer.last;
+
+    if (rcv_alone(r))
         return true;
-    if (!peer_known(&r->peer))
+    /* There is a newer plan than ours: it counts, and ours never begins. */
+    if (peer_known(&r->peer) && last->epoch > r->disk.epoch)
         return false;
-    /* A node that initialises serves nobody, and did not before: its daemons have no lease. */
-    return r->peer.last.goal == RCV_INIT || r->peer.last.released_epoch >= r->disk.epoch;
+    return rcv_peer_dead(r) || rcv_peer_holds_nothing(r) ||
+           (peer_known(&r->peer) && last->released_epoch >= r->disk.epoch);
 }
 
 /* The one place that changes whom we serve. */

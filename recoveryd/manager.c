@@ -297,14 +297,16 @@ static void start_params(struct manager *m)
     read_params(m);
 }
 
-/* Daemons of a predecessor, by service; false when there is none. */
+/* Daemons of a predecessor, by service. True when one of those that the peer can see was there all
+ * the time: without them it may have taken over at once, lease or not. */
 static bool find_daemons(struct manager *m, uint32_t pids[SERVICES_COUNT])
 {
     bool found = false;
 
     for (int service = MUSTER__SERVICE__PROXYD; service < SERVICES_COUNT; service++) {
         pids[service] = supervisor_find(m->supervisor, (Muster__Service)service);
-        found = found || pids[service];
+        if (service == MUSTER__SERVICE__PROXYD || service == MUSTER__SERVICE__ROUTERD)
+            found = found || pids[service];
     }
     return found;
 }

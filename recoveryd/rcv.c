@@ -82,6 +82,11 @@ bool rcv_peer_settled(const struct rcv *r)
     return rcv_peer_fresh(r) && last->epoch == r->disk.epoch && last->goal == last->reported;
 }
 
+bool rcv_peer_holds_nothing(const struct rcv *r)
+{
+    return rcv_peer_fresh(r) && r->peer.last.goal == RCV_INIT;
+}
+
 bool rcv_ready(const struct rcv *r)
 {
     return services_all_healthy(&r->services, r->now) && roles_database_ok(r);
@@ -408,7 +413,9 @@ static void speak(struct rcv *r)
     if (r->push_now || mono_reached(r->now, r->view_at)) {
         r->push_now = false;
         r->view_at = mono_after(r->now, r->config.timers.heartbeat_interval_ms);
-        rcv_effect(r, RCV_PUSH_VIEW)->view = r->view;
+        e = rcv_effect(r, RCV_PUSH_VIEW);
+        e->view = r->view;
+        e->view.inheritable = r->sure && r->disk.goal != RCV_INIT;
     }
     if (rcv_alone(r) || (!r->beat_now && !mono_reached(r->now, r->heartbeat_at)))
         return;

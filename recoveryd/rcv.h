@@ -82,8 +82,8 @@ struct rcv_config {
     bool database_external;
     struct rcv_timers timers;
     struct rcv_plan plan; /* from disk */
-    /* The lease that our predecessor gave to the daemons has not run out: nobody can have taken
-     * over, so go on where it stopped. */
+    /* The lease that our predecessor gave to the daemons has not run out, and one of those whose
+     * listeners the peer tries lives: nobody can have taken over, so go on where it stopped. */
     bool lease_holds;
 };
 
@@ -176,6 +176,9 @@ struct rcv_view {
     uint64_t version;
     uint64_t epoch;
     bool drain;
+    /* A successor may go on under this lease: the plan on disk is the one in force. Otherwise no
+     * mark of a lease may be left. */
+    bool inheritable;
     uint32_t count;
     struct rcv_view_node nodes[2]; /* ours first */
 };

@@ -117,6 +117,8 @@ bool rcv_peer_fresh(const struct rcv *r);
 bool rcv_settled(const struct rcv *r);
 /* The peer has done its part of our plan, and its word is fresh. */
 bool rcv_peer_settled(const struct rcv *r);
+/* It initialises, knows our plan, and so begins nothing but what belongs to it. */
+bool rcv_peer_holds_nothing(const struct rcv *r);
 /* Could serve now. */
 bool rcv_ready(const struct rcv *r);
 /* Has not been unable for critical_service_down_delay. */

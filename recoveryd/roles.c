@@ -192,7 +192,7 @@ void roles_decide(struct rcv *r, struct rcv_plan *n)
 static bool may_promote(const struct rcv *r)
 {
     return rcv_alone(r) || rcv_peer_dead(r) || r->disk.goal == RCV_INIT ||
-           r->peer.last.goal == RCV_INIT || r->peer.last.released_epoch >= r->disk.epoch;
+           rcv_peer_holds_nothing(r) || r->peer.last.released_epoch >= r->disk.epoch;
 }
 
 static enum rcv_database_op op_as_primary(const struct rcv *r)

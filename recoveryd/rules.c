@@ -182,6 +182,7 @@ static void take_over(struct rcv *r, struct rcv_plan *n)
     if (rcv_peer_dead(r)) {
         n->database_node = r->config.node;
         n->database_alone = true;
+        n->database_synced = false;
     }
 }
 
@@ -196,11 +197,20 @@ static void give_up(struct rcv *r, struct rcv_plan *n)
 
 /* ---- 3x: we are unable ---- */
 
+/* It is our database that has failed, and the peer cannot go on with its own. */
+static bool database_would_be_lost(const struct rcv *r)
+{
+    return rcv_unable_because(r) == MUSTER__STATE_REASON__DATABASE_FAILURE &&
+           r->disk.database_node == r->config.node && !r->peer.last.database_synced;
+}
+
 static bool peer_can_take_over(const struct rcv *r)
 {
-    return rcv_peer_settled(r) && r->peer.last.able &&
-           (r->peer.last.goal != RCV_NONE || r->peer.last.ready ||
-            r->disk.cause == MUSTER__STATE_REASON__ON_ADMIN_REQUEST);
+    const Muster__Heartbeat *last = &r->peer.last;
+    bool rests = r->disk.cause == MUSTER__STATE_REASON__ON_ADMIN_REQUEST;
+
+    return rcv_peer_settled(r) && last->able && !database_would_be_lost(r) &&
+           (last->goal != RCV_NONE || last->critical_up || rests);
 }
 
 static bool serves_in_vain(const struct rcv *r)
