@@ -14,7 +14,7 @@ enum {
     DIGEST_TEXT_MAX = 8192,
 };
 
-/* ---- nonces ---------------------------------------------------------------------------------- */
+/* ---- nonces ---- */
 
 static void make_nonce(const struct auth *a, uint64_t unix_ms, char ret_nonce[NONCE_CHARS + 1])
 {
@@ -60,7 +60,7 @@ static enum auth_verdict check_nonce(const struct auth *a, struct str nonce, uin
     return AUTH_OK;
 }
 
-/* ---- responses ------------------------------------------------------------------------------- */
+/* ---- responses ---- */
 
 static bool digest_kind(struct str algorithm, enum digest_kind *ret_kind)
 {
@@ -154,7 +154,7 @@ enum auth_verdict auth_check(const struct auth *a, const struct directory *users
     return AUTH_MISSING;
 }
 
-/* ---- challenges ------------------------------------------------------------------------------ */
+/* ---- challenges ---- */
 
 static void put_challenge(struct buf *out, const struct auth *a, const char *algorithm,
                           const char *nonce, bool stale)

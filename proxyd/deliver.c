@@ -101,8 +101,7 @@ static void on_response(void *ctx, unsigned code, const struct sip_msg *response
         free_delivery(d);
 }
 
-/* ---- the MESSAGE -------------------------------------------------------------------------------
- */
+/* ---- the MESSAGE ---- */
 
 /* A name that only this IM to this binding has: for `what` of it. */
 static void derive(const char *what, const struct delivery *d, const struct binding *b,
@@ -171,8 +170,7 @@ static void attempt(struct delivery *d, const Muster__Im *im, const struct bindi
     buf_done(&rest);
 }
 
-/* ---- birth -------------------------------------------------------------------------------------
- */
+/* ---- birth ---- */
 
 /* Who, what, to whom. An IM without an id is like no other. */
 static struct str make_key(struct proxy *p, const Muster__Im *im)

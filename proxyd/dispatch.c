@@ -13,8 +13,7 @@ static struct sip_msg *request_of(struct sip_server *s)
     return (struct sip_msg *)sip_server_request(s);
 }
 
-/* ---- who sent it -------------------------------------------------------------------------------
- */
+/* ---- who sent it ---- */
 
 static void challenge(struct proxy *p, struct sip_server *s, enum auth_verdict verdict)
 {
@@ -62,8 +61,7 @@ const struct user *dispatch_authenticate(struct proxy *p, struct sip_server *s)
     return user;
 }
 
-/* ---- who serves it ------------------------------------------------------------------------------
- */
+/* ---- who serves it ---- */
 
 static void serve(struct proxy *p, struct sip_server *s, struct str user, struct str target)
 {
@@ -97,8 +95,7 @@ void dispatch_to_server(struct proxy *p, struct sip_server *s, struct str user, 
         forward_start(p, s, node, user, target);
 }
 
-/* ---- one function a method
- * ------------------------------------------------------------------------ */
+/* ---- one function a method ---- */
 
 static void on_options(struct proxy *p, struct sip_server *s)
 {
@@ -245,8 +242,7 @@ static void on_other(struct proxy *p, struct sip_server *s)
     proxy_end_reply(p, s, 405, &out);
 }
 
-/* ---- what every request must stand
- * ------------------------------------------------------------------ */
+/* ---- what every request must stand ---- */
 
 /* We have no extension that a request may require. */
 static bool check_require(struct proxy *p, struct sip_server *s)
@@ -298,6 +294,6 @@ void dispatch(struct proxy *p, struct sip_server *s)
 
     if (m->refusal.code)
         proxy_reply(p, s, m->refusal.code, m->refusal.reason);
-    else if (check_require(p, s) && check_encoding(p, s))
+    else if (!forward_relay(p, s) && check_require(p, s) && check_encoding(p, s))
         methods[m->method](p, s);
 }

@@ -3,12 +3,12 @@
  * Requests that we make: where they go (RFC 3263, as far as a device on a binding or in a dialog
  * needs it), and what is tried next when they cannot be sent.
  *
- *     1. the stream connection that the device itself opened, if it is still there
+ *     1. the stream connection that the device itself opened, to us or another node, if it is there
  *     2. TCP, where a request is too large for a datagram (RFC 3261, 18.1.1) and UDP was not asked
  * for
  *     3. what the URI says
  *
- * The next step is taken only when nothing was sent; silence is told as it is.
+ * The next step is taken when it could not be sent; silence is told as it is.
  */
 #include "proxyd/proxy_private.h"
 
@@ -32,8 +32,7 @@ struct outgoing {
 
 static void take_step(struct outgoing *o);
 
-/* ---- birth and death ---------------------------------------------------------------------------
- */
+/* ---- birth and death ---- */
 
 static void free_outgoing(struct outgoing *o)
 {
@@ -87,8 +86,7 @@ void outgoing_free_all(struct proxy *p)
         free_outgoing(p->outgoing);
 }
 
-/* ---- the request
- * --------------------------------------------------------------------------------- */
+/* ---- the request ---- */
 
 static void put_request(const struct outgoing *o, const struct sip_flow *to, struct str branch,
                         struct buf *out)
@@ -97,12 +95,22 @@ static void put_request(const struct outgoing *o, const struct sip_flow *to, str
 
     sip_put_request_line(out, o->config.method, o->config.target);
     sip_put_via(out, to->transport, &self, branch);
+    if (to->transport == SIP_PEER)
+        forward_put_route(out, &to->remote, o->transport,
+                          str_sub(o->config.source, 0, str_find(o->config.source, ' ')));
     if (o->config.with_contact) {
         buf_puts(out, "Contact: <");
-        proxy_put_contact_uri(o->proxy, to->transport, out);
+        proxy_put_contact_uri(o->proxy, to->transport == SIP_PEER ? o->transport : to->transport,
+                              out);
         buf_puts(out, ">\r\n");
     }
     buf_put_str(out, o->config.rest);
+}
+
+/* 430: the other node does not have the connection any more (RFC 5626, 11.5). */
+static bool was_not_sent(unsigned code, const struct sip_msg *response)
+{
+    return response ? code == 430 : code == 503;
 }
 
 static void on_client(void *ctx, unsigned code, const struct sip_msg *response, mono_t now)
@@ -113,7 +121,7 @@ static void on_client(void *ctx, unsigned code, const struct sip_msg *response, 
     if (code < 200)
         return;
     o->client = NULL;
-    if (!response && code == 503 && o->step + 1 < STEPS) {
+    if (was_not_sent(code, response) && o->step + 1 < STEPS) {
         o->step++;
         take_step(o);
     } else {
@@ -150,19 +158,41 @@ static void send_request(struct outgoing *o, const struct sip_flow *to)
     buf_done(&out);
 }
 
-/* ---- the steps
- * ------------------------------------------------------------------------------------ */
+/* ---- the steps ---- */
+
+/* The node of that address, if it is another one that lives; else NULL. */
+static const struct view_node *find_node(const struct view *v, struct str address)
+{
+    for (uint32_t i = 0; i < v->count; i++) {
+        const struct view_node *n = &v->nodes[i];
+
+        if (str_eq_c(address, n->address) && n->node != v->self &&
+            (n->served_by == n->node || n->services_up))
+            return n;
+    }
+    return NULL;
+}
 
 static bool try_reuse(struct outgoing *o)
 {
+    const struct proxy_config *config = &o->proxy->config;
     struct sip_flow to = {.transport = o->transport};
+    const struct view_node *other;
+    struct str node;
 
-    if (o->transport == SIP_UDP || !proxy_read_source(o->config.source, &to.remote))
+    if (o->transport == SIP_UDP || !proxy_read_source(o->config.source, &to.remote, &node))
         return false;
-    to.connection =
-        o->proxy->config.ops->connection(o->proxy->config.ctx, to.transport, &to.remote);
-    if (to.connection == 0)
-        return false;
+    if (str_eq_c(node, config->address)) {
+        to.connection = config->ops->connection(config->ctx, to.transport, &to.remote);
+        if (to.connection == 0)
+            return false;
+    } else {
+        other = find_node(config->view, node);
+        if (!other)
+            return false;
+        to =
+            (struct sip_flow){.transport = SIP_PEER, .remote = proxy_node_address(o->proxy, other)};
+    }
     send_request(o, &to);
     return true;
 }

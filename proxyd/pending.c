@@ -42,8 +42,7 @@ static struct sip_server *take(struct pending *w)
     return s;
 }
 
-/* ---- questions ---------------------------------------------------------------------------------
- */
+/* ---- questions ---- */
 
 /* As a C string in the memory of the request; empty if that is full. */
 static char *text(struct sip_msg *m, struct str s)
@@ -95,14 +94,11 @@ static void read_routes(struct sip_msg *m, Muster__Dialog *d, char *routes[SIP_R
 
 static void read_dialog(struct pending *w, struct sip_msg *m, Muster__Dialog *d)
 {
-    enum sip_transport transport;
-    struct sip_address source;
     struct sip_addr contact;
     struct buf from;
 
-    proxy_client_of(m, &transport, &source);
-    buf_init(&from, 256);
-    proxy_put_source(&from, &source);
+    buf_init(&from, 1024);
+    proxy_put_source(w->proxy, m, &from);
     d->call_id = text(m, m->call_id);
     d->local_tag = text(m, m->to.tag.len ? m->to.tag : str_of(w->tag));
     d->remote_tag = text(m, m->from.tag);
@@ -111,7 +107,7 @@ static void read_dialog(struct pending *w, struct sip_msg *m, Muster__Dialog *d)
     if (sip_addr_parse(sip_msg_value(m, SIP_HEADER_CONTACT), &contact))
         d->remote_target = text(m, contact.uri.text);
     d->remote_cseq = m->cseq.number;
-    d->transport = text(m, str_of(proxy_transport_text(transport)));
+    d->transport = text(m, str_of(proxy_transport_text(proxy_client_transport(m))));
     d->source = text(m, buf_str(&from));
     buf_done(&from);
 }
@@ -235,8 +231,7 @@ void pending_free_all(struct proxy *p)
         free_pending(p->pending);
 }
 
-/* ---- answers -----------------------------------------------------------------------------------
- */
+/* ---- answers ---- */
 
 /* 503 tells when to come again; a code that is none is a fault of the room's. */
 static bool is_plain(struct proxy *p, struct sip_server *s, uint32_t code)
@@ -281,14 +276,11 @@ void pending_publish_reply(struct proxy *p, uint64_t id, const Muster__PublishRe
 /* What a response that makes or refreshes a dialog carries (RFC 3261, 12.1.1). */
 static void put_dialog(struct proxy *p, const struct sip_msg *m, struct buf *out)
 {
-    enum sip_transport transport;
-    struct sip_address source;
     struct sip_walk walk = {0};
     struct str value;
 
-    proxy_client_of(m, &transport, &source);
     buf_puts(out, "Contact: <");
-    proxy_put_contact_uri(p, transport, out);
+    proxy_put_contact_uri(p, proxy_client_transport(m), out);
     buf_puts(out, ">\r\n");
     while (sip_msg_next(m, SIP_HEADER_RECORD_ROUTE, &walk, &value))
         sip_put_field(out, SIP_HEADER_RECORD_ROUTE, value);

@@ -11,7 +11,7 @@
 
 enum { TRANSACTIONS_MAX = 200000, REFRESH_DELAY_MS = 100 };
 
-/* ---- tags ------------------------------------------------------------------------------------ */
+/* ---- tags ---- */
 
 void proxy_tag(struct proxy *p, char ret_tag[TAG_CHARS + 1])
 {
@@ -26,8 +26,7 @@ void proxy_tag(struct proxy *p, char ret_tag[TAG_CHARS + 1])
     digest_to_hex(str_of_bytes(digest, TAG_CHARS / 2), ret_tag);
 }
 
-/* ---- replies -----------------------------------------------------------------------------------
- */
+/* ---- replies ---- */
 
 static void begin(struct proxy *p, const struct sip_msg *request, unsigned code, const char *reason,
                   struct buf *ret_out)
@@ -106,18 +105,27 @@ static void refuse_full(struct proxy *p, const struct sip_msg *request)
     buf_done(&out);
 }
 
-/* ---- ourselves ---------------------------------------------------------------------------------
- */
+/* ---- ourselves ---- */
+
+static struct sip_address address_of(const char *host, uint16_t port)
+{
+    struct sip_address address = {.port = port};
+
+    for (size_t i = 0; i + 1 < sizeof(address.host) && host[i]; i++)
+        address.host[i] = host[i];
+    return address;
+}
+
+struct sip_address proxy_node_address(const struct proxy *p, const struct view_node *node)
+{
+    return address_of(node->address, p->config.port_peer);
+}
 
 struct sip_address proxy_self(const struct proxy *p, enum sip_transport transport)
 {
-    struct sip_address self = {.port = transport == SIP_PEER  ? p->config.port_peer
-                                       : transport == SIP_TLS ? p->config.port_tls
-                                                              : p->config.port};
-
-    for (size_t i = 0; i + 1 < sizeof(self.host) && p->config.address[i]; i++)
-        self.host[i] = p->config.address[i];
-    return self;
+    return address_of(p->config.address, transport == SIP_PEER  ? p->config.port_peer
+                                         : transport == SIP_TLS ? p->config.port_tls
+                                                                : p->config.port);
 }
 
 void proxy_put_contact_uri(const struct proxy *p, enum sip_transport transport, struct buf *out)
@@ -170,8 +178,7 @@ bool proxy_is_mine(const struct proxy *p, struct str aor)
     return user && view_is_mine(p->config.view, user->home, p->now.mono);
 }
 
-/* ---- transports
- * ---------------------------------------------------------------------------------- */
+/* ---- transports ---- */
 
 const char *proxy_transport_text(enum sip_transport transport)
 {
@@ -186,62 +193,69 @@ enum sip_transport proxy_transport_of(struct str text)
     return str_ieq_c(text, "tls") ? SIP_TLS : str_ieq_c(text, "tcp") ? SIP_TCP : SIP_UDP;
 }
 
-void proxy_put_source(struct buf *out, const struct sip_address *source)
+bool proxy_read_address(struct str text, struct sip_address *ret_address)
 {
-    sip_put_host(out, str_of(source->host));
-    buf_put_c(out, ':');
-    buf_put_u64(out, source->port);
-}
-
-bool proxy_read_source(struct str text, struct sip_address *ret_source)
-{
+    struct sip_address address = {.port = 0};
     struct str host;
 
-    if (!sip_hostport(text, &host, &ret_source->port) || host.len >= sizeof(ret_source->host))
+    if (!sip_hostport(text, &host, &address.port) || host.len >= sizeof(address.host))
         return false;
-    for (size_t i = 0; i <= host.len; i++)
-        ret_source->host[i] = i < host.len ? host.p[i] : '\0';
+    for (size_t i = 0; i < host.len; i++)
+        address.host[i] = host.p[i];
+    *ret_address = address;
     return true;
 }
 
-/* Where a Via that another node of ours passed on says that it came from. */
-static bool source_of_via(const struct sip_via *via, struct sip_address *ret_source)
+bool proxy_read_source(struct str text, struct sip_address *ret_client, struct str *ret_node)
 {
-    struct str received, rport, host = via->host;
-    uint32_t port = via->port;
-    struct buf text;
-    bool read;
+    size_t space = str_find(text, ' ');
 
-    if (sip_param(via->params, "received", &received) && received.len)
-        host = received;
-    if (sip_param(via->params, "rport", &rport) && rport.len && !str_u32(rport, &port))
-        return false;
-    buf_init(&text, 512);
-    sip_put_host(&text, host);
-    buf_printf(&text, ":%u", port ? port : 5060);
-    read = proxy_read_source(buf_str(&text), ret_source);
-    buf_done(&text);
-    return read;
+    *ret_node = str_sub(text, space + 5, text.len);
+    return str_starts(str_sub(text, space, text.len), STR(" via ")) &&
+           proxy_read_address(str_sub(text, 0, space), ret_client) && ret_client->port;
 }
 
-void proxy_client_of(const struct sip_msg *m, enum sip_transport *ret_transport,
-                     struct sip_address *ret_source)
+/* The Via of the client itself: the topmost one or, if a node of ours put that there, the next. */
+static bool client_via(const struct sip_msg *m, struct sip_via *ret_via)
 {
     struct sip_walk walk = {0};
-    struct sip_via via;
     struct str value;
 
-    *ret_transport = m->flow.transport == SIP_PEER ? SIP_TLS : m->flow.transport;
-    *ret_source = m->flow.remote;
-    if (m->flow.transport != SIP_PEER || !sip_msg_next(m, SIP_HEADER_VIA, &walk, &value) ||
-        !sip_msg_next(m, SIP_HEADER_VIA, &walk, &value) || !sip_via_parse(value, &via))
-        return;
-    *ret_transport = proxy_transport_of(via.transport);
-    (void)source_of_via(&via, ret_source); /* else the node's, which is where an answer can go */
+    *ret_via = m->via;
+    if (m->flow.transport != SIP_PEER)
+        return true;
+    return sip_msg_next(m, SIP_HEADER_VIA, &walk, &value) &&
+           sip_msg_next(m, SIP_HEADER_VIA, &walk, &value) && sip_via_parse(value, ret_via);
 }
 
-/* ---- events
- * ---------------------------------------------------------------------------------------- */
+enum sip_transport proxy_client_transport(const struct sip_msg *m)
+{
+    struct sip_via via;
+
+    if (m->flow.transport != SIP_PEER)
+        return m->flow.transport;
+    return client_via(m, &via) ? proxy_transport_of(via.transport) : SIP_TLS;
+}
+
+void proxy_put_source(const struct proxy *p, const struct sip_msg *m, struct buf *out)
+{
+    struct str host = str_of(m->flow.remote.host), text;
+    const char *node = p->config.address;
+    uint32_t port = m->flow.remote.port;
+    struct sip_via via;
+
+    if (m->flow.transport == SIP_PEER && client_via(m, &via)) {
+        host = sip_param(via.params, "received", &text) ? text : via.host;
+        port = via.port ? via.port : 5060;
+        if (sip_param(via.params, "rport", &text))
+            (void)str_u32(text, &port); /* else it did not ask, and its own word counts */
+        node = m->flow.remote.host;
+    }
+    sip_put_host(out, host);
+    buf_printf(out, ":%u via %s", port, node);
+}
+
+/* ---- events ---- */
 
 /* Gauges follow what happened. */
 static void count(struct proxy *p)
@@ -330,8 +344,7 @@ void proxy_presenced_link(struct proxy *p, bool up, struct instant now)
     pending_link(p, false, up);
 }
 
-/* ---- registrations for routerd
- * ------------------------------------------------------------------------ */
+/* ---- registrations for routerd ---- */
 
 static void send_registration(void *ctx, struct str aor, size_t bindings)
 {
@@ -363,8 +376,7 @@ void proxy_routerd_link(struct proxy *p, bool up, struct instant now)
     pending_link(p, true, up);
 }
 
-/* ---- who is served where
- * --------------------------------------------------------------------------- */
+/* ---- who is served where ---- */
 
 void proxy_view(struct proxy *p, struct instant now)
 {
@@ -396,8 +408,7 @@ void proxy_users_changed(struct proxy *p, const char *aor, struct instant now)
     count(p);
 }
 
-/* ---- time
- * -------------------------------------------------------------------------------------------- */
+/* ---- time ---- */
 
 void proxy_tick(struct proxy *p, struct instant now)
 {
@@ -414,8 +425,7 @@ mono_t proxy_deadline(const struct proxy *p)
     return a.ms < b.ms ? a : b;
 }
 
-/* ---- birth and death
- * ------------------------------------------------------------------------------------ */
+/* ---- birth and death ---- */
 
 static bool is_mine(void *ctx, struct str aor)
 {

@@ -81,9 +81,7 @@ void proxy_set_params(struct proxy *p, const struct proxy_params *params);
 /* Is this user served here, by the view? For the replica. */
 bool proxy_is_mine(const struct proxy *p, struct str aor);
 
-/* ---- events
- * -------------------------------------------------------------------------------------- All take
- * the time; what follows from them goes out before they return. */
+/* ---- events: all take the time; what follows from them goes out before they return ---- */
 
 /* A message was parsed; takes it. */
 void proxy_receive(struct proxy *p, struct sip_msg *message, struct instant now);

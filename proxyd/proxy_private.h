@@ -20,8 +20,7 @@ enum {
     TAG_CHARS = 16,
 };
 
-/* ---- requests that wait for a room (pending.c)
- * ----------------------------------------------------- */
+/* ---- requests that wait for a room (pending.c) ---- */
 
 enum pending_kind { PENDING_PUBLISH, PENDING_SUBSCRIBE, PENDING_IM };
 
@@ -37,21 +36,19 @@ struct pending {
     UT_hash_handle hh;
 };
 
-/* ---- requests on their way to another node (forward.c)
- * ----------------------------------------------- */
+/* ---- requests on their way to another node (forward.c) ---- */
 
 struct forward {
     struct proxy *proxy;
     struct sip_server *server;
     struct sip_client *client;
-    uint32_t node;
+    uint32_t node;     /* 0: it goes to a client, whoever serves */
     struct str user;   /* authenticated; ours */
     struct str target; /* whose home decides; ours */
     struct forward *prev, *next;
 };
 
-/* ---- requests that we make (outgoing.c)
- * ---------------------------------------------------------------- */
+/* ---- requests that we make (outgoing.c) ---- */
 
 struct outgoing;
 
@@ -75,8 +72,7 @@ void outgoing_cancel(struct outgoing *o);
 void outgoing_resolved(struct proxy *p, uint64_t id, const struct sip_address *address);
 void outgoing_free_all(struct proxy *p);
 
-/* ---- the proxy
- * ------------------------------------------------------------------------------------------ */
+/* ---- the proxy ---- */
 
 struct proxy {
     struct proxy_config config;
@@ -120,15 +116,21 @@ void proxy_reply_later(struct proxy *p, struct sip_server *s);
 void proxy_put_contact_uri(const struct proxy *p, enum sip_transport transport, struct buf *out);
 struct sip_address proxy_self(const struct proxy *p, enum sip_transport transport);
 
-/* How the client itself sent the request, which may have come through another node of ours. */
-void proxy_client_of(const struct sip_msg *m, enum sip_transport *ret_transport,
-                     struct sip_address *ret_source);
+/* How the client itself sent the request, which may have come through another node of ours: */
+enum sip_transport proxy_client_transport(const struct sip_msg *m);
+/* Appends its "address:port via node": the node that has its connection. */
+void proxy_put_source(const struct proxy *p, const struct sip_msg *m, struct buf *out);
+/* Reads that again; false if it is none. */
+bool proxy_read_source(struct str text, struct sip_address *ret_client, struct str *ret_node);
+/* "192.0.2.1:5060", "[2001:db8::1]:5060". */
+bool proxy_read_address(struct str text, struct sip_address *ret_address);
+/* The door for other nodes at a node's address. */
+struct sip_address proxy_node_address(const struct proxy *p, const struct view_node *node);
+
 /* "udp", "tcp", "tls"; PEER counts as tls. */
 const char *proxy_transport_text(enum sip_transport transport);
 /* "udp" and so on; UDP for what is none. */
 enum sip_transport proxy_transport_of(struct str text);
-void proxy_put_source(struct buf *out, const struct sip_address *source);
-bool proxy_read_source(struct str text, struct sip_address *ret_source);
 
 /* Is the host our domain, or a node of the cluster, which stands for it? */
 bool proxy_is_local_host(const struct proxy *p, struct str host);
@@ -160,6 +162,12 @@ void pending_free_all(struct proxy *p);
 
 void forward_start(struct proxy *p, struct sip_server *s, uint32_t node, struct str user,
                    struct str target);
+/* A request of ours that another node asks us to send on a connection that we have: does so, if the
+ * topmost Route says that. False: it is none. */
+bool forward_relay(struct proxy *p, struct sip_server *s);
+/* Appends the Route that asks for that. */
+void forward_put_route(struct buf *out, const struct sip_address *node,
+                       enum sip_transport transport, struct str client);
 /* The view changed: those that went to a node that does not serve any more go where they should. */
 void forward_view(struct proxy *p);
 void forward_free_all(struct proxy *p);

@@ -9,8 +9,7 @@
 
 enum { CONTACTS_MAX = 2 * REGISTRAR_BINDINGS_MAX, KEY_MAX = 16384, LONG_NAME = 512 };
 
-/* ---- reading -------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 struct change {
     struct sip_addr contact;
@@ -151,8 +150,7 @@ static struct sip_refusal read_changes(struct registrar *r, const struct registr
     return refusal;
 }
 
-/* ---- doing it -----------------------------------------------------------------------------------
- */
+/* ---- doing it ---- */
 
 static void remove_binding(struct binding *b)
 {

@@ -41,18 +41,16 @@ static void refuse(struct proxy *p, struct sip_server *s, const struct sip_refus
 
 void register_request(struct proxy *p, struct sip_server *s, struct str aor)
 {
-    enum sip_transport transport;
-    struct sip_address source;
+    const struct sip_msg *m = sip_server_request(s);
     struct sip_refusal refusal;
     struct committing *c;
     struct buf text;
 
-    proxy_client_of(sip_server_request(s), &transport, &source);
-    buf_init(&text, 256);
-    proxy_put_source(&text, &source);
-    refusal =
-        registrar_register(p->registrar, aor, sip_server_request(s),
-                           str_of(proxy_transport_text(transport)), buf_str(&text), p->now.mono);
+    buf_init(&text, 1024);
+    proxy_put_source(p, m, &text);
+    refusal = registrar_register(p->registrar, aor, m,
+                                 str_of(proxy_transport_text(proxy_client_transport(m))),
+                                 buf_str(&text), p->now.mono);
     buf_done(&text);
     if (refusal.code) {
         refuse(p, s, &refusal);

@@ -38,8 +38,7 @@ void registrar_release_user(struct registrar_user *u)
     mem_free(u);
 }
 
-/* ---- live bindings ----------------------------------------------------------------------------
- */
+/* ---- live bindings ---- */
 
 static void free_binding(struct binding *b)
 {
@@ -109,8 +108,7 @@ void registrar_arm(struct binding *b, mono_t now)
     deadlines_set(r->config.deadlines, &b->deadline, mono_after(now, left));
 }
 
-/* ---- records -----------------------------------------------------------------------------------
- */
+/* ---- records ---- */
 
 bool registrar_put_record(const struct binding *b)
 {
@@ -170,8 +168,7 @@ static void activate(struct registrar *r, const struct replica_record *record, m
     registrar_tell(r, u->aor, u->count);
 }
 
-/* ---- looking ------------------------------------------------------------------------------------
- */
+/* ---- looking ---- */
 
 const struct binding *registrar_bindings(const struct registrar *r, struct str aor)
 {
@@ -212,8 +209,7 @@ size_t registrar_count(const struct registrar *r)
     return r->count;
 }
 
-/* ---- who is ours --------------------------------------------------------------------------------
- */
+/* ---- who is ours ---- */
 
 static void drop_user(struct registrar_user *u)
 {
@@ -270,8 +266,7 @@ void registrar_forget(struct registrar *r, struct str aor)
     replica_each(r->config.replica, REGISTRAR_TABLE, forget_record, &f);
 }
 
-/* ---- birth and death
- * ------------------------------------------------------------------------------ */
+/* ---- birth and death ---- */
 
 struct registrar *registrar_new(const struct registrar_config *config)
 {

@@ -24,8 +24,7 @@ static struct shell *shell_of(struct daemon *d)
     return CONTAINER_OF(d, struct shell, daemon);
 }
 
-/* ---- what the core wants done
- * ---------------------------------------------------------------------- */
+/* ---- what the core wants done ---- */
 
 static void do_send(void *ctx, const struct sip_flow *to, struct str bytes, uint64_t token)
 {
@@ -85,8 +84,7 @@ static const struct proxy_ops ops = {
     .to_routerd = do_routerd,
 };
 
-/* ---- from the wire
- * ----------------------------------------------------------------------------------- */
+/* ---- from the wire ---- */
 
 static void on_message(void *ctx, struct sip_msg *message)
 {
@@ -107,8 +105,7 @@ static void choose_listening(struct shell *s)
     wire_listen(s->wire, s->daemon.serving && s->restored && users_loaded(s->users));
 }
 
-/* ---- from the rooms
- * ------------------------------------------------------------------------------------ */
+/* ---- from the rooms ---- */
 
 static void on_presenced(void *ctx, struct ipc_link *link, const Muster__Envelope *envelope)
 {
@@ -174,8 +171,7 @@ static void on_link_down(struct daemon *d, struct ipc_link *link)
     on_link(d, link, false);
 }
 
-/* ---- the replica
- * ---------------------------------------------------------------------------------------- */
+/* ---- the replica ---- */
 
 static bool is_mine(void *ctx, struct str user)
 {
@@ -203,8 +199,7 @@ static bool send_frame(void *ctx, const Muster__ReplicaFrame *frame)
     return send_to(s->routerd, &envelope);
 }
 
-/* ---- the view
- * ------------------------------------------------------------------------------------------- */
+/* ---- the view ---- */
 
 struct settling {
     struct shell *shell;
@@ -292,8 +287,7 @@ static void on_health(struct daemon *d, Muster__ViewAck *ack)
     ack->healthy = !complaint[0];
 }
 
-/* ---- parameters
- * ------------------------------------------------------------------------------------------- */
+/* ---- parameters ---- */
 
 static struct proxy_params params_of(const struct params *p)
 {
@@ -314,9 +308,7 @@ static void on_params(struct daemon *d, const struct params *params)
         proxy_set_params(s->proxy, &mine);
 }
 
-/* ---- time
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- time ---- */
 
 static void on_deadline(uv_timer_t *timer)
 {
@@ -336,8 +328,7 @@ static void on_arm(uv_prepare_t *prepare)
         uv_timer_start(&s->deadline, on_deadline, mono_until(loop_now(&s->daemon.loop), next), 0);
 }
 
-/* ---- birth and death
- * ------------------------------------------------------------------------------------------ */
+/* ---- birth and death ---- */
 
 /* A key that the nodes of the group share without ever sending it; random where there is none, and
  * then a client is challenged anew when it changes nodes. */

@@ -37,8 +37,7 @@ void wire_key(enum sip_transport transport, const struct sip_address *remote, st
     buf_put_u64(out, remote->port);
 }
 
-/* ---- connections that are open ------------------------------------------------------------------
- */
+/* ---- connections that are open ---- */
 
 static struct known *find(const struct wire *w, struct str key)
 {
@@ -96,8 +95,7 @@ uint64_t wire_connection(const struct wire *w, enum sip_transport transport,
     return k ? k->id : 0;
 }
 
-/* ---- orders
- * ---------------------------------------------------------------------------------------- */
+/* ---- orders ---- */
 
 /* A connection's id names its worker; without one an address always goes to the same worker. */
 static struct iopool_worker *worker_for(const struct wire *w, const struct sip_flow *to)
@@ -153,8 +151,7 @@ bool wire_is_listening(const struct wire *w, int *ret_error)
     return w->listen && w->open == iopool_threads(w->pool);
 }
 
-/* ---- events
- * ---------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 /* Of an attempt to open; a worker tries again by itself. */
 static void on_listening(struct wire *w, int error)
@@ -198,8 +195,7 @@ static void on_event(void *ctx, struct iopool_worker *worker, struct iopool_mess
     mem_free(event);
 }
 
-/* ---- birth and death
- * -------------------------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 static void free_tls(struct wire_tls *tls)
 {

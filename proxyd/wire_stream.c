@@ -30,8 +30,7 @@ struct stream {
     UT_hash_handle hh_key;
 };
 
-/* ---- birth and death
- * ---------------------------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 static uint64_t now_ms(const struct worker *w)
 {
@@ -104,8 +103,7 @@ static void on_closed(void *ctx, struct net_conn *conn, int error)
     worker_closed(w);
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* Only nodes of ours, by name or address, may come in through the nodes' door. */
 static bool is_node(const struct stream *s)
@@ -187,8 +185,7 @@ static struct stream *connect_to(struct worker *w, const struct sip_flow *to)
     return s;
 }
 
-/* ---- reading
- * --------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static void on_message(struct stream *s, struct str data, struct sip_refusal refusal)
 {
@@ -280,9 +277,7 @@ static void on_data(void *ctx, struct net_conn *conn, const uint8_t *bytes, size
 
 const struct net_ops stream_ops = {.on_open = on_open, .on_data = on_data, .on_closed = on_closed};
 
-/* ---- writing
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 static void remember(struct stream *s, uint64_t token)
 {
@@ -326,8 +321,7 @@ void stream_send(struct worker *w, const struct wire_order *order)
         worker_failed(w, order->token);
 }
 
-/* ---- all of them
- * ---------------------------------------------------------------------------------------------- */
+/* ---- all of them ---- */
 
 static bool is_too_quiet(const struct stream *s, uint64_t now)
 {

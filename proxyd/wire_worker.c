@@ -4,8 +4,7 @@
  */
 #include "proxyd/wire_private.h"
 
-/* ---- to the core
- * ---------------------------------------------------------------------------------- */
+/* ---- to the core ---- */
 
 void worker_event(struct worker *w, const struct wire_event *event)
 {
@@ -35,8 +34,7 @@ void worker_message(struct worker *w, struct str data, const struct sip_flow *fl
     worker_event(w, &(struct wire_event){.kind = WIRE_MESSAGE, .message = m});
 }
 
-/* ---- listeners
- * ------------------------------------------------------------------------------------- */
+/* ---- listeners ---- */
 
 static void close_listeners(struct worker *w)
 {
@@ -94,8 +92,7 @@ static void open_listeners(struct worker *w)
     worker_event(w, &(struct wire_event){.kind = WIRE_LISTENING, .error = r});
 }
 
-/* ---- orders
- * ---------------------------------------------------------------------------------------- */
+/* ---- orders ---- */
 
 static void on_listen(struct worker *w, bool listen)
 {
@@ -124,8 +121,7 @@ static void on_order(struct iopool_worker *pool, struct iopool_message *message)
     mem_free(order);
 }
 
-/* ---- birth and death
- * -------------------------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 static void on_sweep(uv_timer_t *timer)
 {

@@ -10,8 +10,7 @@
 
 static void on_due(struct deadline *d, void *ctx, mono_t now);
 
-/* ---- matching (17.1.3): our branches are unique
- * -------------------------------------------------- */
+/* ---- matching (17.1.3): our branches are unique ---- */
 
 struct str sip_client_key(struct str method, struct str branch)
 {
@@ -35,8 +34,7 @@ static struct sip_client *find(const struct sip_transactions *all, struct str ke
     return c;
 }
 
-/* ---- birth and death ---------------------------------------------------------------------------
- */
+/* ---- birth and death ---- */
 
 void sip_client_free(struct sip_client *c)
 {
@@ -102,8 +100,7 @@ struct sip_client *sip_client_start(struct sip_transactions *all,
     return c;
 }
 
-/* ---- ACK to a refused INVITE (17.1.1.3)
- * ------------------------------------------------------------ */
+/* ---- ACK to a refused INVITE (17.1.1.3) ---- */
 
 static void put_ack(struct buf *out, const struct sip_msg *invite, const struct sip_msg *response)
 {
@@ -143,8 +140,7 @@ static void make_ack(struct sip_client *c, const struct sip_msg *response)
     sip_msg_free(invite);
 }
 
-/* ---- responses ---------------------------------------------------------------------------------
- */
+/* ---- responses ---- */
 
 static void tell(struct sip_client *c, unsigned code, const struct sip_msg *response, mono_t now)
 {
@@ -219,8 +215,7 @@ bool sip_tx_response(struct sip_transactions *all, const struct sip_msg *respons
     return true;
 }
 
-/* ---- failures and timers
- * ------------------------------------------------------------------------- */
+/* ---- failures and timers ---- */
 
 /* No response will come: says so and ends. */
 static void give_up(struct sip_client *c, unsigned code, mono_t now)

@@ -25,7 +25,7 @@ static void refuse(struct sip_msg *m, unsigned code, const char *reason)
         m->refusal = (struct sip_refusal){code, reason};
 }
 
-/* ---- lines ---------------------------------------------------------------------------------- */
+/* ---- lines ---- */
 
 /* The next line, without its CRLF; false where none ends any more. */
 static bool next_line(struct parser *p, struct str *ret_line)
@@ -64,7 +64,7 @@ static void skip_blank_lines(struct parser *p)
         p->at += 2;
 }
 
-/* ---- start line ------------------------------------------------------------------------------ */
+/* ---- start line ---- */
 
 static bool parse_status_line(struct sip_msg *m, struct str line)
 {
@@ -143,7 +143,7 @@ static bool parse_start_line(struct parser *p)
     return parse_request_line(p->m, line);
 }
 
-/* ---- headers --------------------------------------------------------------------------------- */
+/* ---- headers ---- */
 
 /* A control character has its place behind a backslash only, in a quoted string. */
 static bool is_text(struct str s)
@@ -219,7 +219,7 @@ static bool parse_headers(struct parser *p)
     }
 }
 
-/* ---- what every message has ------------------------------------------------------------------ */
+/* ---- what every message has ---- */
 
 static void check_single(struct parser *p)
 {

@@ -27,6 +27,7 @@ static const struct {
     {416, "Unsupported URI Scheme"},
     {420, "Bad Extension"},
     {423, "Interval Too Brief"},
+    {430, "Flow Failed"},
     {480, "Temporarily Unavailable"},
     {481, "Call/Transaction Does Not Exist"},
     {482, "Loop Detected"},
@@ -86,7 +87,7 @@ void sip_put_request_line(struct buf *out, enum sip_method method, struct str ur
     buf_puts(out, " SIP/2.0\r\n");
 }
 
-/* ---- Via ------------------------------------------------------------------------------------- */
+/* ---- Via ---- */
 
 void sip_put_via(struct buf *out, enum sip_transport transport, const struct sip_address *self,
                  struct str branch)
@@ -149,7 +150,7 @@ static void put_vias(struct buf *out, const struct sip_msg *m, bool received)
     }
 }
 
-/* ---- responses ------------------------------------------------------------------------------- */
+/* ---- responses ---- */
 
 static void put_status_line(struct buf *out, unsigned code, struct str reason)
 {
@@ -197,7 +198,7 @@ struct sip_flow sip_response_flow(const struct sip_msg *request)
     return flow;
 }
 
-/* ---- bodies ---------------------------------------------------------------------------------- */
+/* ---- bodies ---- */
 
 void sip_put_body(struct buf *out, struct str content_type, struct str body)
 {
@@ -215,8 +216,7 @@ void sip_put_body_of(struct buf *out, const struct sip_msg *m)
     buf_put_str(out, m->body);
 }
 
-/* ---- what is passed on ------------------------------------------------------------------------
- */
+/* ---- what is passed on ---- */
 
 void sip_put_forwarded(struct buf *out, const struct sip_msg *request, enum sip_transport transport,
                        const struct sip_address *self, struct str branch)
@@ -250,7 +250,7 @@ void sip_put_passed_back(struct buf *out, const struct sip_msg *response)
     }
 }
 
-/* ---- dates ----------------------------------------------------------------------------------- */
+/* ---- dates ---- */
 
 /* Year, month and day of a count of days since 1970-01-01 (proleptic Gregorian calendar, reckoned
  * in years that begin in March). */

@@ -12,8 +12,7 @@ enum { KEY_MAX = 32768 };
 
 static void on_due(struct deadline *d, void *ctx, mono_t now);
 
-/* ---- matching (17.2.3) ------------------------------------------------------------------------
- */
+/* ---- matching (17.2.3) ---- */
 
 static void put_part(struct buf *key, struct str s)
 {
@@ -86,8 +85,7 @@ bool sip_tx_cancels(const struct sip_transactions *all, const struct sip_msg *ca
     return s != NULL;
 }
 
-/* ---- birth and death ---------------------------------------------------------------------------
- */
+/* ---- birth and death ---- */
 
 static void forget_merge(struct sip_server *s)
 {
@@ -162,8 +160,7 @@ static bool is_merged(struct sip_server *s, const struct sip_msg *request)
     return false;
 }
 
-/* ---- what comes in -----------------------------------------------------------------------------
- */
+/* ---- what comes in ---- */
 
 static void send_response(struct sip_server *s)
 {
@@ -220,8 +217,7 @@ enum sip_tx_verdict sip_tx_request(struct sip_transactions *all, struct sip_msg 
     return is_merged(s, request) ? SIP_TX_MERGED : SIP_TX_NEW;
 }
 
-/* ---- what goes out -----------------------------------------------------------------------------
- */
+/* ---- what goes out ---- */
 
 const struct sip_msg *sip_server_request(const struct sip_server *s)
 {
@@ -268,8 +264,7 @@ void sip_server_reply(struct sip_server *s, unsigned code, struct str bytes, mon
         complete(s, code, now);
 }
 
-/* ---- timers ------------------------------------------------------------------------------------
- */
+/* ---- timers ---- */
 
 static void on_due(struct deadline *d, void *ctx, mono_t now)
 {

@@ -27,7 +27,7 @@ bool sip_is_token(struct str s)
     return s.len > 0;
 }
 
-/* ---- parameters ---------------------------------------------------------------------------- */
+/* ---- parameters ---- */
 
 /* Offset of the first `;` outside of quotes, or s.len. */
 static size_t find_semicolon(struct str s)
@@ -95,7 +95,7 @@ bool sip_param(struct str params, const char *name, struct str *ret_value)
     return false;
 }
 
-/* ---- hosts --------------------------------------------------------------------------------- */
+/* ---- hosts ---- */
 
 static bool is_hostname(struct str s)
 {
@@ -151,7 +151,7 @@ void sip_put_host(struct buf *out, struct str host)
         buf_put_c(out, ']');
 }
 
-/* ---- parsing ------------------------------------------------------------------------------- */
+/* ---- parsing ---- */
 
 /* Only what a URI may consist of, and every escape complete. */
 static bool is_clean(struct str s)
@@ -214,7 +214,7 @@ int sip_uri_parse(struct str text, struct sip_uri *ret_uri)
     return 0;
 }
 
-/* ---- comparing ----------------------------------------------------------------------------- */
+/* ---- comparing ---- */
 
 /* Cuts a character off `s`, its escape undone; an escaped reserved one is not the bare one. */
 static int next_char(struct str *s)
@@ -324,7 +324,7 @@ bool sip_uri_equal(const struct sip_uri *a, const struct sip_uri *b)
            headers_agree(b->headers, a->headers);
 }
 
-/* ---- AoRs ---------------------------------------------------------------------------------- */
+/* ---- AoRs ---- */
 
 bool sip_uri_aor(struct arena *a, const struct sip_uri *uri, struct str *ret_aor)
 {

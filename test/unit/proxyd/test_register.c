@@ -13,8 +13,7 @@ static void reg(struct world *w, const char *headers)
     world_request(w, "bob", "REGISTER", "sip:muster.test", headers, "");
 }
 
-/* ---- who are you?
- * -------------------------------------------------------------------------------- */
+/* ---- who are you? ---- */
 
 static void stranger_is_challenged(void **state)
 {
@@ -94,8 +93,7 @@ static void forged_nonce_is_worth_nothing(void **state)
     world_end(&w);
 }
 
-/* ---- bindings
- * ------------------------------------------------------------------------------------- */
+/* ---- bindings ---- */
 
 static void binding_is_made_refreshed_listed_and_removed(void **state)
 {
@@ -224,8 +222,7 @@ static void ten_bindings_can_be_replaced_by_ten(void **state)
     world_end(&w);
 }
 
-/* ---- who serves whom
- * --------------------------------------------------------------------------------- */
+/* ---- who serves whom ---- */
 
 static void bindings_follow_the_view(void **state)
 {

@@ -15,8 +15,7 @@ static void ready(struct world *w)
     world_challenge(w);
 }
 
-/* ---- PUBLISH
- * ------------------------------------------------------------------------------------- */
+/* ---- PUBLISH ---- */
 
 static void published(struct world *w, uint32_t code, const char *etag, uint32_t expires_s)
 {
@@ -128,12 +127,11 @@ static void room_that_says_nothing_is_503(void **state)
     world_end(&w);
 }
 
-/* ---- SUBSCRIBE and NOTIFY
- * ---------------------------------------------------------------------------- */
+/* ---- SUBSCRIBE and NOTIFY ---- */
 
 #define SUBSCRIBED                                                                                 \
     "presenced: subscribe bob@muster.test to alice@muster.test initially from 192.0.2.9:5070 "     \
-    "over udp, target sip:bob@192.0.2.9:5070\n"
+    "via 127.0.1.1 over udp, target sip:bob@192.0.2.9:5070\n"
 
 static void subscribed(struct world *w, uint32_t code)
 {
@@ -178,7 +176,7 @@ static void dialog_names_its_presentity_by_to(void **state)
                   "");
     subscribed(&w, 481);
     world_expect(&w, "presenced: subscribe bob@muster.test to alice@muster.test from "
-                     "192.0.2.9:5070 over udp, target sip:bob@192.0.2.9:5070\n"
+                     "192.0.2.9:5070 via 127.0.1.1 over udp, target sip:bob@192.0.2.9:5070\n"
                      "SIP/2.0 481 Call/Transaction Does Not Exist" TO_BOB);
     world_end(&w);
 }
@@ -199,8 +197,8 @@ static void watcher_must_be_reachable_and_his_target_known(void **state)
     world_end(&w);
 }
 
-static void notify(struct world *w, const char *target, const char *route, const char *transport,
-                   size_t size)
+static void notify_from(struct world *w, const char *target, const char *route,
+                        const char *transport, size_t size, const char *source)
 {
     static char document[4000];
     char *routes[] = {(char *)route};
@@ -219,7 +217,7 @@ static void notify(struct world *w, const char *target, const char *route, const
     d.n_route_set = route != NULL;
     d.local_cseq = 17;
     d.transport = (char *)transport;
-    d.source = (char *)"192.0.2.9:6000";
+    d.source = (char *)source;
     n.dialog = &d;
     n.event_id = (char *)"4";
     n.subscription_state = (char *)"active;expires=599";
@@ -229,6 +227,12 @@ static void notify(struct world *w, const char *target, const char *route, const
     e.body_case = MUSTER__ENVELOPE__BODY_NOTIFY;
     e.notify = &n;
     proxy_presenced(w->proxy, &e, w->now);
+}
+
+static void notify(struct world *w, const char *target, const char *route, const char *transport,
+                   size_t size)
+{
+    notify_from(w, target, route, transport, size, "192.0.2.9:6000 via 127.0.1.1");
 }
 
 #define NOTIFY(uri) "NOTIFY " uri " SIP/2.0"
@@ -330,8 +334,7 @@ static void what_cannot_be_sent_takes_the_next_way(void **state)
     world_end(&w);
 }
 
-/* ---- MESSAGE
- * --------------------------------------------------------------------------------------------- */
+/* ---- MESSAGE ---- */
 
 static void answered(struct world *w, Muster__ImReply__Result result)
 {
@@ -421,8 +424,7 @@ static void other_methods_are_named(void **state)
     world_end(&w);
 }
 
-/* ---- IMs for devices
- * --------------------------------------------------------------------------------------- */
+/* ---- IMs for devices ---- */
 
 static void im(struct world *w, uint64_t envelope, const char *id, const char *text)
 {
@@ -551,8 +553,7 @@ static void im_for_somebody_elses_user_goes_back(void **state)
     world_end(&w);
 }
 
-/* ---- other nodes
- * -------------------------------------------------------------------------------------------- */
+/* ---- other nodes ---- */
 
 #define FORWARDED "SUBSCRIBE sip:carol@muster.test SIP/2.0 > peer 127.0.1.2:5062\n"
 
@@ -612,7 +613,7 @@ static void request_follows_its_user_in_a_takeover(void **state)
     world_expect(&w, FORWARDED);
     world_view(&w, 1, 1);
     world_expect(&w, "presenced: subscribe bob@muster.test to carol@muster.test initially from "
-                     "192.0.2.9:5070 over udp, target sip:bob@192.0.2.9:5070\n");
+                     "192.0.2.9:5070 via 127.0.1.1 over udp, target sip:bob@192.0.2.9:5070\n");
     subscribed(&w, 200);
     world_expect(&w, "SIP/2.0 200 OK" TO_BOB);
     world_end(&w);
@@ -645,7 +646,7 @@ static void peers_word_is_trusted_on_its_connection_only(void **state)
               "P-Asserted-Identity: <sip:carol@muster.test>\r\n");
     subscribed(&w, 200);
     world_expect(&w, "presenced: subscribe carol@muster.test to bob@muster.test initially from "
-                     "192.0.2.50:4321 over tcp, target sip:carol@10.1.1.1\n"
+                     "192.0.2.50:4321 via 127.0.1.2 over tcp, target sip:carol@10.1.1.1\n"
                      "SIP/2.0 200 OK > peer 127.0.1.2:5062\n");
     world_sent(&w, "\r\nContact: <sip:127.0.1.1:5060;transport=tcp>\r\n");
     peer_says(&w, SIP_TLS, "SUBSCRIBE", "bob@muster.test",
@@ -665,6 +666,54 @@ static void nodes_do_not_send_a_request_around(void **state)
     peer_says(&w, SIP_PEER, "SUBSCRIBE", "carol@muster.test",
               "P-Asserted-Identity: <sip:carol@muster.test>\r\n");
     world_expect(&w, "SIP/2.0 503 Service Unavailable > peer 127.0.1.2:5062\n");
+    world_end(&w);
+}
+
+static void connection_that_another_node_has_is_used(void **state)
+{
+    struct world w;
+
+    (void)state;
+    ready(&w);
+    notify_from(&w, "sip:b@192.0.2.9", NULL, "tls", 9, "192.0.2.9:6000 via 127.0.1.2");
+    world_sent(&w, "\r\nRoute: <sip:127.0.1.2:5062;lr;flow=tls/192.0.2.9:6000>\r\n");
+    world_sent(&w, "\r\nContact: <sip:127.0.1.1:5061;transport=tls>\r\n");
+    world_answer(&w, "200 OK", "");
+    world_expect(&w, NOTIFY("sip:b@192.0.2.9") " > peer 127.0.1.2:5062\n"
+                                               "presenced: notify ended with 200\n");
+    notify_from(&w, "sip:b@192.0.2.9", NULL, "tls", 9, "192.0.2.9:6000 via 127.0.1.2");
+    world_answer(&w, "430 Flow Failed", "");
+    world_answer(&w, "200 OK", "");
+    world_expect(&w, NOTIFY("sip:b@192.0.2.9") " > peer 127.0.1.2:5062\n" NOTIFY(
+                         "sip:b@192.0.2.9") " > tls 192.0.2.9:5061\n"
+                                            "presenced: notify ended with 200\n");
+    world_view(&w, 1, 1); /* that node is dead */
+    notify_from(&w, "sip:b@192.0.2.9", NULL, "tls", 9, "192.0.2.9:6000 via 127.0.1.2");
+    world_expect(&w, NOTIFY("sip:b@192.0.2.9") " > tls 192.0.2.9:5061\n");
+    world_end(&w);
+}
+
+#define ROUTE_TO_FLOW "Route: <sip:127.0.1.1:5062;lr;flow=tcp/192.0.2.7:41000>\r\n"
+
+static void our_connection_is_lent_to_another_node(void **state)
+{
+    struct world w;
+
+    (void)state;
+    ready(&w);
+    w.connection = 5;
+    peer_says(&w, SIP_PEER, "NOTIFY", "carol@10.1.1.1", ROUTE_TO_FLOW);
+    assert_null(strstr(w.sent.data, "Route"));
+    assert_null(strstr(w.sent.data, "P-Asserted"));
+    world_answer(&w, "200 OK", "");
+    world_expect(&w, NOTIFY("sip:carol@10.1.1.1") " > tcp 192.0.2.7:41000\n"
+                                                  "SIP/2.0 200 OK > peer 127.0.1.2:5062\n");
+    w.connection = 0;
+    peer_says(&w, SIP_PEER, "NOTIFY", "carol@10.1.1.1", ROUTE_TO_FLOW);
+    world_expect(&w, "SIP/2.0 430 Flow Failed > peer 127.0.1.2:5062\n");
+    w.connection = 5;
+    peer_says(&w, SIP_TLS, "NOTIFY", "carol@10.1.1.1", ROUTE_TO_FLOW);
+    world_expect(&w, "SIP/2.0 481 Call/Transaction Does Not Exist > tls 127.0.1.2:5062\n");
     world_end(&w);
 }
 
@@ -710,6 +759,8 @@ int main(void)
         cmocka_unit_test(request_follows_its_user_in_a_takeover),
         cmocka_unit_test(peers_word_is_trusted_on_its_connection_only),
         cmocka_unit_test(nodes_do_not_send_a_request_around),
+        cmocka_unit_test(connection_that_another_node_has_is_used),
+        cmocka_unit_test(our_connection_is_lent_to_another_node),
         cmocka_unit_test(malformed_requests_are_told_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

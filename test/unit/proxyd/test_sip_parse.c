@@ -154,8 +154,7 @@ static void each_row(void **state)
     buf_done(&text);
 }
 
-/* ---- RFC 4475, 3.1.1.1: a short tortuous INVITE ------------------------------------------------
- */
+/* ---- RFC 4475, 3.1.1.1: a short tortuous INVITE ---- */
 
 static const char tortuous[] =
     "INVITE sip:vivekg@chair-dnrc.example.com;unknownparam SIP/2.0\r\n"
@@ -199,8 +198,8 @@ static void tortuous_but_valid(void **state)
 {
     struct sip_msg *m = parse(STR(tortuous));
     struct sip_walk walk = {0};
-    struct sip_addr contact;
-    struct sip_via via;
+    struct sip_addr contact = {.tag = {"", 0}};
+    struct sip_via via = {.port = 0};
     struct str value = {"", 0};
 
     (void)state;
@@ -234,8 +233,7 @@ static void tortuous_but_valid(void **state)
     sip_msg_free(m);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------
- */
+/* ---- limits ---- */
 
 static int refusal_of(const char *start, const char *header, size_t times)
 {
@@ -285,8 +283,7 @@ static void limits_have_names(void **state)
     buf_done(&line);
 }
 
-/* ---- URIs --------------------------------------------------------------------------------------
- */
+/* ---- URIs ---- */
 
 static bool equal(const char *a, const char *b)
 {
@@ -354,8 +351,7 @@ static void aors_are_prepared(void **state)
     buf_done(&out);
 }
 
-/* ---- printing ----------------------------------------------------------------------------------
- */
+/* ---- printing ---- */
 
 static void responses_tell_where_the_request_came_from(void **state)
 {

@@ -161,8 +161,7 @@ static void answer(struct world *w, unsigned code, const char *method)
     sip_tx_check(w->all);
 }
 
-/* ---- servers -----------------------------------------------------------------------------------
- */
+/* ---- servers ---- */
 
 static void request_is_handled_once_and_answered_as_often_as_it_comes(void **state)
 {
@@ -323,8 +322,7 @@ static void beyond_the_limit_there_is_no_transaction(void **state)
     end(&w, "[0] MESSAGE is full\n[0] MESSAGE is absorbed\n");
 }
 
-/* ---- clients -----------------------------------------------------------------------------------
- */
+/* ---- clients ---- */
 
 static void request_is_repeated_until_its_answer(void **state)
 {

@@ -40,8 +40,7 @@ struct world {
     char nonce[49]; /* of the last challenge */
 };
 
-/* ---- what the proxy does ------------------------------------------------------------------------
- */
+/* ---- what the proxy does ---- */
 
 static inline void on_send(void *ctx, const struct sip_flow *to, struct str bytes, uint64_t token)
 {
@@ -124,8 +123,7 @@ static inline bool on_routerd(void *ctx, const Muster__Envelope *e)
 static const struct proxy_ops world_ops = {on_send, on_connection, on_resolve, on_presenced,
                                            on_routerd};
 
-/* ---- the replica's world
- * -------------------------------------------------------------------------- */
+/* ---- the replica's world ---- */
 
 static inline bool world_is_mine(void *ctx, struct str user)
 {
@@ -152,8 +150,7 @@ static inline void world_on_restored(void *ctx)
     (void)ctx;
 }
 
-/* ---- birth and death
- * -------------------------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 static inline void world_add_user(struct world *w, const char *userid, uint32_t home)
 {
@@ -252,8 +249,7 @@ static inline void world_sent(struct world *w, const char *text)
         fail_msg("no \"%s\" in\n%s", text, w->sent.data);
 }
 
-/* ---- what happens
- * ------------------------------------------------------------------------------------ */
+/* ---- what happens ---- */
 
 static inline void world_settle(struct world *w)
 {
@@ -337,16 +333,17 @@ static inline void world_challenge(struct world *w)
     world_expect(w, "SIP/2.0 401 Unauthorized > udp 192.0.2.9:5070\n");
 }
 
-/* The first header of that name in the message that was sent last, as a line. */
-static inline void copy_header(struct world *w, const char *name, struct buf *out)
+/* Every header of that name in the message that was sent last, as lines. */
+static inline void copy_headers(struct world *w, const char *name, struct buf *out)
 {
     char start[50];
-    const char *at;
+    const char *at = w->sent.data;
 
     snprintf(start, sizeof(start), "\r\n%s: ", name);
-    at = strstr(w->sent.data, start);
-    assert_non_null(at);
-    buf_put(out, at + 2, (size_t)(strstr(at + 2, "\r\n") - at));
+    while ((at = strstr(at, start))) {
+        at += 2;
+        buf_put(out, at, (size_t)(strstr(at, "\r\n") - at) + 2);
+    }
 }
 
 /* Somebody answers the request that was sent last. */
@@ -359,14 +356,7 @@ static inline void world_answer(struct world *w, const char *status, const char 
     buf_init(&out, 1 << 17);
     buf_printf(&out, "SIP/2.0 %s\r\n", status);
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-        copy_header(w, names[i], &out);
-    if (w->to.transport == SIP_PEER) {
-        /* Every Via that it came with. */
-        const char *second = strstr(strstr(w->sent.data, "\r\nVia: ") + 2, "\r\nVia: ");
-
-        assert_non_null(second);
-        buf_put(&out, second + 2, (size_t)(strstr(second + 2, "\r\n") - second));
-    }
+        copy_headers(w, names[i], &out);
     buf_printf(&out, "%sContent-Length: 0\r\n\r\n", headers);
     world_receive(w, &flow, out.data);
     buf_done(&out);
