@@ -80,15 +80,11 @@ static struct stream_to_core *message(struct stream *s, enum stream_event event)
     return m;
 }
 
-static size_t tree_bytes(const struct stream_to_core *m)
-{
-    return m->arena ? m->arena->used : 0;
-}
-
 static void send_to_core(struct stream *s, struct stream_to_core *m)
 {
-    stream_account_add(s->account, tree_bytes(m));
-    stream_account_add(s->worker->account, tree_bytes(m));
+    m->bytes = m->arena ? m->arena->used : 0;
+    stream_account_add(s->account, m->bytes);
+    stream_account_add(s->worker->account, m->bytes);
     iopool_send(s->worker->thread, &m->head);
 }
 
@@ -96,8 +92,8 @@ void stream_worker_taken(struct iopool_worker *thread, struct stream_to_core *m)
 {
     struct worker *w = iopool_state(thread);
 
-    stream_account_take(m->account, tree_bytes(m));
-    stream_account_take(w->account, tree_bytes(m));
+    stream_account_take(m->account, m->bytes);
+    stream_account_take(w->account, m->bytes);
     stream_account_unref(m->account);
     if (m->arena)
         arena_done(m->arena);

@@ -40,6 +40,7 @@ struct stream_to_core {
     enum stream_event event;
     uint64_t stream;
     struct stream_account *account;
+    size_t bytes;        /* that are accounted for; the core may add to the arena */
     struct arena *arena; /* OPEN, STANZA */
     struct xml_node *node;
     int error;
