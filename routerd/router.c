@@ -323,8 +323,8 @@ void router_on_users(struct router *r, const char *aor, const struct router_now 
         HASH_ITER (hh, r->accounts, a, next) {
             end_deleted(r, a);
         }
-        follow_moves(r);
     }
+    follow_moves(r); /* nobody is served before the first user is known */
     end(r);
 }
 
