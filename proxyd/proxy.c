@@ -240,7 +240,7 @@ enum sip_transport proxy_client_transport(const struct sip_msg *m)
 void proxy_put_source(const struct proxy *p, const struct sip_msg *m, struct buf *out)
 {
     struct str host = str_of(m->flow.remote.host), text;
-    const char *node = p->config.address;
+    struct str node = str_of(p->config.address);
     uint32_t port = m->flow.remote.port;
     struct sip_via via;
 
@@ -249,10 +249,10 @@ void proxy_put_source(const struct proxy *p, const struct sip_msg *m, struct buf
         port = via.port ? via.port : 5060;
         if (sip_param(via.params, "rport", &text))
             (void)str_u32(text, &port); /* else it did not ask, and its own word counts */
-        node = m->flow.remote.host;
+        node = m->via.host; /* by which it is known; what it calls from may be another one */
     }
     sip_put_host(out, host);
-    buf_printf(out, ":%u via %s", port, node);
+    buf_printf(out, ":%u via %.*s", port, STR_ARG(node));
 }
 
 /* ---- events ---- */

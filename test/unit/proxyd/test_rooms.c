@@ -628,7 +628,7 @@ static const char from_peer[] =
 static void peer_says(struct world *w, enum sip_transport transport, const char *method,
                       const char *to, const char *headers)
 {
-    struct sip_flow flow = {.transport = transport, .remote = {"127.0.1.2", 40000}};
+    struct sip_flow flow = {.transport = transport, .remote = {"192.0.2.2", 40000}};
     char text[2000];
 
     w->branch++;
@@ -647,13 +647,13 @@ static void peers_word_is_trusted_on_its_connection_only(void **state)
     subscribed(&w, 200);
     world_expect(&w, "presenced: subscribe carol@muster.test to bob@muster.test initially from "
                      "192.0.2.50:4321 via 127.0.1.2 over tcp, target sip:carol@10.1.1.1\n"
-                     "SIP/2.0 200 OK > peer 127.0.1.2:5062\n");
+                     "SIP/2.0 200 OK > peer 192.0.2.2:5062\n");
     world_sent(&w, "\r\nContact: <sip:127.0.1.1:5060;transport=tcp>\r\n");
     peer_says(&w, SIP_TLS, "SUBSCRIBE", "bob@muster.test",
               "P-Asserted-Identity: <sip:carol@muster.test>\r\n");
-    world_expect(&w, "SIP/2.0 401 Unauthorized > tls 127.0.1.2:5062\n");
+    world_expect(&w, "SIP/2.0 401 Unauthorized > tls 192.0.2.2:5062\n");
     peer_says(&w, SIP_PEER, "SUBSCRIBE", "bob@muster.test", "");
-    world_expect(&w, "SIP/2.0 403 Unknown Identity > peer 127.0.1.2:5062\n");
+    world_expect(&w, "SIP/2.0 403 Unknown Identity > peer 192.0.2.2:5062\n");
     world_end(&w);
 }
 
@@ -665,7 +665,7 @@ static void nodes_do_not_send_a_request_around(void **state)
     ready(&w);
     peer_says(&w, SIP_PEER, "SUBSCRIBE", "carol@muster.test",
               "P-Asserted-Identity: <sip:carol@muster.test>\r\n");
-    world_expect(&w, "SIP/2.0 503 Service Unavailable > peer 127.0.1.2:5062\n");
+    world_expect(&w, "SIP/2.0 503 Service Unavailable > peer 192.0.2.2:5062\n");
     world_end(&w);
 }
 
@@ -707,13 +707,13 @@ static void our_connection_is_lent_to_another_node(void **state)
     assert_null(strstr(w.sent.data, "P-Asserted"));
     world_answer(&w, "200 OK", "");
     world_expect(&w, NOTIFY("sip:carol@10.1.1.1") " > tcp 192.0.2.7:41000\n"
-                                                  "SIP/2.0 200 OK > peer 127.0.1.2:5062\n");
+                                                  "SIP/2.0 200 OK > peer 192.0.2.2:5062\n");
     w.connection = 0;
     peer_says(&w, SIP_PEER, "NOTIFY", "carol@10.1.1.1", ROUTE_TO_FLOW);
-    world_expect(&w, "SIP/2.0 430 Flow Failed > peer 127.0.1.2:5062\n");
+    world_expect(&w, "SIP/2.0 430 Flow Failed > peer 192.0.2.2:5062\n");
     w.connection = 5;
     peer_says(&w, SIP_TLS, "NOTIFY", "carol@10.1.1.1", ROUTE_TO_FLOW);
-    world_expect(&w, "SIP/2.0 481 Call/Transaction Does Not Exist > tls 127.0.1.2:5062\n");
+    world_expect(&w, "SIP/2.0 481 Call/Transaction Does Not Exist > tls 192.0.2.2:5062\n");
     world_end(&w);
 }
 
