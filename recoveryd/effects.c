@@ -145,7 +145,7 @@ static void set_alarm(struct manager *m, const struct rcv_effect *e)
 static void push_view(struct manager *m, const struct rcv_view *view)
 {
     uint64_t now_ms = uv_hrtime() / 1000000;
-    uint32_t lease_ms = (uint32_t)m->params.recoveryd_serving_lease_ms;
+    uint32_t lease_ms = (uint32_t)view->lease_ms;
 
     state_file_set_lease(m->state, view->inheritable ? now_ms + lease_ms : 0);
     daemon_links_push(m->links, view, now_ms, lease_ms);

@@ -227,7 +227,7 @@ static int start_core(struct manager *m, bool found, struct err *ret_err)
         .database_external = m->conf.database_external,
         .timers = timers_of(&m->params),
         /* Where no daemon is left, the peer may have seen that, and not waited for the lease. */
-        .lease_holds = found && state_file_lease_holds(m->state, uv_hrtime() / 1000000),
+        .inherited_lease = {found ? state_file_lease(m->state) : 0},
     };
 
     if (state_file_load(m->state, &config.plan, ret_err))

@@ -155,8 +155,10 @@ static void start_beat(struct rcv *r, const Muster__Heartbeat *h)
     /* What moves users forward is answered at once, not at the next interval. */
     if (h->released_epoch != was_released || h->epoch != was_epoch)
         r->beat_now = true;
-    if (!r->sure && h->echo_boot_id == r->config.boot_id && h->echo_seq >= r->sure_seq &&
-        h->epoch <= r->disk.epoch)
+    if (h->echo_boot_id != r->config.boot_id || h->epoch > r->disk.epoch)
+        return;
+    r->sure_until = MONO_NEVER;
+    if (h->echo_seq >= r->sure_seq)
         r->sure = true;
 }
 
@@ -164,7 +166,12 @@ static void note_goal(struct rcv *r, enum rcv_role was)
 {
     r->goal_since = r->now;
     r->late_killed = false;
-    r->sure = true;
+    /* A plan that follows the peer's may follow what we read late; only its answer makes us sure.
+     */
+    if (rcv_peer_dead(r)) {
+        r->sure = true;
+        r->sure_until = MONO_NEVER;
+    }
     r->failover_asked = false;
     r->fallback_ready_since = MONO_NEVER;
     if (r->disk.goal != RCV_FAILED)
@@ -258,18 +265,21 @@ static void take(struct rcv *r, const struct rcv_event *event)
 /* ---- a step ---- */
 
 /* Whoever slept longer than the lease must ask before it serves again: its daemons have stopped,
- * and the peer may have taken over. */
+ * and the peer may have taken over. The same for a successor that nobody has heard in time. */
 static void note_sleep(struct rcv *r)
 {
     mono_t lease_end = mono_after(r->last_step, r->config.timers.serving_lease_ms);
+    bool slept = mono_reached(r->now, lease_end);
 
-    if (!rcv_alone(r) && mono_reached(r->now, lease_end)) {
-        peer_overslept(&r->peer, r->now);
-        r->sure = false;
-        r->sure_seq = r->seq + 1;
-        r->beat_now = true;
-    }
     r->last_step = r->now;
+    if (rcv_alone(r) || (!slept && !mono_reached(r->now, r->sure_until)))
+        return;
+    if (slept)
+        peer_overslept(&r->peer, r->now);
+    r->sure = false;
+    r->sure_until = MONO_NEVER;
+    r->sure_seq = r->seq + 1;
+    r->beat_now = true;
 }
 
 static bool same_plan(const struct rcv_plan *a, const struct rcv_plan *b)
@@ -416,6 +426,9 @@ static void speak(struct rcv *r)
         e = rcv_effect(r, RCV_PUSH_VIEW);
         e->view = r->view;
         e->view.inheritable = r->sure && r->disk.goal != RCV_INIT;
+        e->view.lease_ms = r->config.timers.serving_lease_ms;
+        if (mono_until(r->now, r->sure_until) < e->view.lease_ms)
+            e->view.lease_ms = mono_until(r->now, r->sure_until);
     }
     if (rcv_alone(r) || (!r->beat_now && !mono_reached(r->now, r->heartbeat_at)))
         return;
@@ -457,7 +470,7 @@ mono_t rcv_deadline(const struct rcv *r)
 
     if (!rcv_alone(r))
         deadline = mono_min(deadline, mono_min(r->heartbeat_at, peer_deadline(&r->peer)));
-    deadline = mono_min(deadline, edges_deadline(r));
+    deadline = mono_min(deadline, mono_min(r->sure_until, edges_deadline(r)));
     return mono_min(deadline, roles_deadline(r));
 }
 
@@ -466,6 +479,7 @@ mono_t rcv_deadline(const struct rcv *r)
 /* Users of a plan that was in force when recoveryd ended, and is still. */
 static void go_on(struct rcv *r)
 {
+    const struct rcv_timers *t = &r->config.timers;
     struct rcv_users goal = rcv_claims(r->disk.goal), done = rcv_claims(r->disk.reported);
 
     r->reported = r->disk.reported;
@@ -473,6 +487,12 @@ static void go_on(struct rcv *r)
     r->granted.peers = goal.peers && done.peers;
     if (r->disk.reported == r->disk.goal)
         r->released_epoch = r->disk.epoch;
+    /* The peer heard our predecessor last when this lease began, or an interval before that. */
+    r->sure_until = mono_after(
+        r->config.inherited_lease,
+        t->heartbeat_timeout_ms > t->serving_lease_ms + 2 * t->heartbeat_interval_ms
+            ? t->heartbeat_timeout_ms - t->serving_lease_ms - 2 * t->heartbeat_interval_ms
+            : 0);
 }
 
 /* The node's memory is gone: what it was counts only for who has the newest database, and whether
@@ -504,13 +524,16 @@ struct rcv *rcv_new(const struct rcv_config *config, mono_t now, uint64_t unix_m
     r->disk = config->plan;
     r->sure = true;
     r->decided_seq = 1;
+    /* Daemons that we find hold whom they were given last, until they have done our first view. */
+    r->granted_version = 1;
     r->database_ill_since = r->following_lost = r->fallback_ready_since = MONO_NEVER;
-    r->sync_at = MONO_NEVER;
+    r->sync_at = r->sure_until = MONO_NEVER;
     r->op_backoff_ms = 100;
     services_init(&r->services, now);
     peer_init(&r->peer, config->timers.heartbeat_timeout_ms,
               config->timers.init_heartbeat_timeout_ms, now);
-    if (config->lease_holds && r->disk.goal != RCV_UNKNOWN && r->disk.goal != RCV_INIT)
+    if (!mono_reached(now, config->inherited_lease) && r->disk.goal != RCV_UNKNOWN &&
+        r->disk.goal != RCV_INIT)
         go_on(r);
     else
         begin_anew(r);

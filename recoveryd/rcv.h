@@ -82,9 +82,10 @@ struct rcv_config {
     bool database_external;
     struct rcv_timers timers;
     struct rcv_plan plan; /* from disk */
-    /* The lease that our predecessor gave to the daemons has not run out, and one of those whose
-     * listeners the peer tries lives: nobody can have taken over, so go on where it stopped. */
-    bool lease_holds;
+    /* Until when the lease lasts that our predecessor gave to the daemons, if one of those whose
+     * listeners the peer tries lives; else 0. While it lasts nobody can have taken over, so we go
+     * on where it stopped; and soon after it we must have been heard. */
+    mono_t inherited_lease;
 };
 
 /* What is seen of the node's own PostgreSQL (postgres.h). */
@@ -179,6 +180,7 @@ struct rcv_view {
     /* A successor may go on under this lease: the plan on disk is the one in force. Otherwise no
      * mark of a lease may be left. */
     bool inheritable;
+    uint64_t lease_ms; /* from now on; 0: none */
     uint32_t count;
     struct rcv_view_node nodes[2]; /* ours first */
 };
@@ -195,7 +197,7 @@ enum rcv_database_op {
 
 enum rcv_effect_type {
     RCV_SAVE,              /* id, plan: make it durable, then RCV_SAVED. One at a time */
-    RCV_PUSH_VIEW,         /* view: to every daemon, with a lease that begins now */
+    RCV_PUSH_VIEW,         /* view: to every daemon, with its lease, which begins now */
     RCV_SEND_HEARTBEAT,    /* heartbeat */
     RCV_RECONNECT,         /* the peer is silent: make the connection to it anew */
     RCV_START_SERVICE,     /* service: RCV_SERVICE_STARTED follows */

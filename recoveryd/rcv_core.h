@@ -56,6 +56,7 @@ struct rcv {
     /* Are we sure that nobody has taken over? Not after sleeping longer than the lease. */
     bool sure;
     uint64_t sure_seq; /* a heartbeat that answers this one makes us sure */
+    mono_t sure_until; /* after a restart, until the peer has heard us; else MONO_NEVER */
     mono_t last_step;
 
     /* Conversation. */

@@ -254,14 +254,15 @@ void state_file_set_lease(struct state_file *f, uint64_t until_ms)
     (void)!pwrite(f->lease_fd, line, (size_t)len, 0);
 }
 
-bool state_file_lease_holds(struct state_file *f, uint64_t now_ms)
+uint64_t state_file_lease(struct state_file *f)
 {
     char line[BOOT_ID_BYTES + 24];
     ssize_t len = pread(f->lease_fd, line, sizeof(line), 0);
     struct str text = str_of_bytes(line, len > 0 ? (size_t)len : 0);
     uint64_t until_ms;
 
-    return str_eq_c(str_sub(text, 0, BOOT_ID_BYTES), f->boot_id) &&
-           str_u64(str_trim(str_sub(text, BOOT_ID_BYTES, text.len)), &until_ms) &&
-           now_ms < until_ms;
+    if (!str_eq_c(str_sub(text, 0, BOOT_ID_BYTES), f->boot_id) ||
+        !str_u64(str_trim(str_sub(text, BOOT_ID_BYTES, text.len)), &until_ms))
+        return 0;
+    return until_ms;
 }

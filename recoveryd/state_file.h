@@ -33,5 +33,5 @@ void state_file_save(struct state_file *f, const struct rcv_plan *plan,
 
 /* Daemons may serve until `until_ms` of CLOCK_MONOTONIC. */
 void state_file_set_lease(struct state_file *f, uint64_t until_ms);
-/* Has a lease that was set since the machine booted not run out at `now_ms`? */
-bool state_file_lease_holds(struct state_file *f, uint64_t now_ms);
+/* The last one that was set since the machine booted; 0: none. */
+uint64_t state_file_lease(struct state_file *f);

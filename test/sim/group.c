@@ -133,6 +133,12 @@ static void print_node(const struct group_node *n)
             d->exists ? "" : " none", d->running ? " runs" : "", d->standby ? " standby" : "",
             d->unusable ? " unusable" : "", d->receiving ? " receiving" : "", d->timeline,
             (int)d->count, d->synchronous);
+    for (int i = 1; i < GROUP_SERVICES; i++)
+        fprintf(stderr, "   service %d%s%s%s: view %d of epoch %d, done %d, lease %d\n", i,
+                n->daemons[i].running ? " runs" : "", n->daemons[i].hung ? " hangs" : "",
+                n->daemons[i].broken ? " broken" : "", (int)n->daemons[i].view.version,
+                (int)n->daemons[i].view.epoch, (int)n->daemons[i].done,
+                (int)n->daemons[i].lease_until);
 }
 
 void group_fail(struct group *g, const char *format, ...)
@@ -227,7 +233,7 @@ static void send_heartbeat(struct group_node *n, const Muster__Heartbeat *heartb
 
 static void push_view(struct group_node *n, const struct rcv_view *view)
 {
-    uint64_t lease_until = n->group->now + n->group->timers.serving_lease_ms;
+    uint64_t lease_until = n->group->now + view->lease_ms;
 
     n->lease_until = view->inheritable ? lease_until : 0;
     for (int s = 1; s < GROUP_SERVICES; s++) {
@@ -292,12 +298,12 @@ static bool listens(const struct group_node *n)
     return false;
 }
 
-static bool lease_holds(const struct group_node *n)
+static mono_t inherited_lease(const struct group_node *n)
 {
     for (int s = 1; s < GROUP_SERVICES; s++)
         if (is_visible(s) && n->daemons[s].running)
-            return n->group->now < n->lease_until;
-    return false;
+            return (mono_t){n->lease_until};
+    return (mono_t){0};
 }
 
 static void connect(struct group_node *n)
@@ -358,7 +364,7 @@ static void start_recoveryd(struct group_node *n)
         .boot_id = g->order * 2 + n->number,
         .timers = g->timers,
         .plan = n->disk,
-        .lease_holds = lease_holds(n),
+        .inherited_lease = inherited_lease(n),
     };
 
     if (n->rcv || !n->powered)
@@ -454,8 +460,7 @@ void group_cut(struct group *g, bool from_1, bool from_2)
 void group_mend(struct group *g)
 {
     g->cut[0] = g->cut[1] = false;
-    /* Too short for anybody to notice: no excuse. */
-    if (g->cut_since != 0 && g->now - g->cut_since > g->timers.heartbeat_timeout_ms / 2)
+    if (g->cut_since != 0)
         g->cut_trouble = g->now + 2 * g->timers.heartbeat_timeout_ms;
     g->cut_since = 0;
 }

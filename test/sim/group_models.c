@@ -472,7 +472,8 @@ static bool is_excused(const struct group *g)
 
 void group_check(struct group *g)
 {
-    for (int s = 1; s < GROUP_SERVICES; s++)
+    /* syncagent serves nobody. */
+    for (int s = 1; s < MUSTER__SERVICE__SYNCAGENT; s++)
         for (uint32_t home = 1; home <= 2; home++)
             if (serves(g, &g->nodes[0], (Muster__Service)s, home) &&
                 serves(g, &g->nodes[1], (Muster__Service)s, home) && !is_excused(g))
