@@ -57,7 +57,7 @@ class Xmpp(Actor):
 
     def __init__(self, script, name):
         super().__init__(script, name)
-        self.ledger, self.client, self.node = Ledger(), None, None
+        self.ledger, self.client, self.node, self.former = Ledger(), None, None, []
         self.online, self.leaving, self.talking, self.serial = False, False, None, 0
         self.watchdog = self.pause = None
 
@@ -75,14 +75,13 @@ class Xmpp(Actor):
 
     def do_guess(self, at, node):
         """guess at NODE: tries to sign in with a wrong password, which is refused."""
-        self.open_at(node, "a guess")
-        if not self.seen("refused", 15):
+        self.open_at(node, "a guess", leaving=True)
+        if not self.seen("refused", 15) or not self.seen("offline", 5):
             raise Failed(f"{self.name} was not refused at {node}")
-        self.do_logout()
 
-    def open_at(self, node, password):
+    def open_at(self, node, password, leaving=False):
         self.node = self.script.actor(node)
-        self.leaving = False
+        self.leaving = leaving
         Loop.call(self.make_client, password)
         Loop.call(self.connect)
         Loop.call(self.ask_for_acknowledgement)
@@ -95,7 +94,7 @@ class Xmpp(Actor):
             raise Failed(f"{self.name} could not sign out")
 
     def do_break(self):
-        """break: the TCP connection breaks; the client resumes at the other node."""
+        """break: the TCP connection breaks; the client looks for a node to resume its stream at."""
         self.script.fault_at = time.time()
         Loop.call(self.client.abort)
 
@@ -117,8 +116,10 @@ class Xmpp(Actor):
     # ---- the client's life; all in the loop's thread ----
 
     def make_client(self, password):
+        self.former.append(self.client)  # slixmpp complains when one is collected
         self.client = client = slixmpp.ClientXMPP(f"{self.name}@{DOMAIN}", password)
         client.ca_certs = self.script.actors["group"].group.dir + "/ca/ca.crt"
+        client.max_redirects = -1  # we go where we are sent ourselves
         client.register_plugin("xep_0198", {"window": 1000000})
         client.register_plugin("xep_0199")
         client["xep_0198"].unacked_queue = Unacknowledged()
@@ -131,7 +132,7 @@ class Xmpp(Actor):
                                ("presence", self.on_presence),
                                ("presence_subscribe", self.on_subscribe),
                                ("failed_auth", lambda _: self.tell("refused")),
-                               ("stream_error", lambda e: self.tell("error", e["condition"]))):
+                               ("stream_error", self.on_stream_error)):
             client.add_event_handler(event, handler)
 
     def connect(self):
@@ -178,6 +179,14 @@ class Xmpp(Actor):
         if not self.leaving:
             self.go_elsewhere()
 
+    def on_stream_error(self, error):
+        """`see-other-host` names the node to go to: then go_elsewhere() leads there."""
+        self.tell("error", error["condition"])
+        group = self.script.actors["group"].group
+        for node in self.nodes:
+            if error["see_other_host"].startswith(group.address(node.number) + ":"):
+                self.node = next(other for other in self.nodes if other is not node)
+
     def go_elsewhere(self):
         self.node = next(node for node in self.nodes if node is not self.node)
         self.watch(0)
@@ -191,9 +200,10 @@ class Xmpp(Actor):
         if message["type"] == "error":
             self.tell("error", message["error"]["condition"], message["id"])
         elif message["body"]:
-            self.ledger.note_received(message["body"])
+            text = message["body"].strip()  # sipp ends its bodies with a line end
+            self.ledger.note_received(text)
             if not self.talking:
-                self.tell("message", message["from"].local, message["body"])
+                self.tell("message", message["from"].local, text)
 
     def on_presence(self, presence):
         kind = presence["type"]
