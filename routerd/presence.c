@@ -274,11 +274,24 @@ void presence_on_sync(struct router *r)
     }
 }
 
-void presence_on_link(struct router *r, bool up)
+/* "That is all I have." Of users that are not active yet nothing was said: then not. */
+static void say_sync(struct router *r)
 {
     Muster__Envelope e = MUSTER__ENVELOPE__INIT;
     Muster__PresenceSync sync = MUSTER__PRESENCE_SYNC__INIT;
+    bool active = false;
 
+    for (uint32_t home = 1; home <= VIEW_NODES_MAX; home++)
+        active |= r->serving[home];
+    if (!r->presenced_up || !active)
+        return;
+    e.body_case = MUSTER__ENVELOPE__BODY_PRESENCE_SYNC;
+    e.presence_sync = &sync;
+    (void)r->ops->to_presenced(r->ctx, &e);
+}
+
+void presence_on_link(struct router *r, bool up)
+{
     r->presenced_up = up;
     if (!up)
         return;
@@ -288,9 +301,7 @@ void presence_on_link(struct router *r, bool up)
     for (struct session *s = r->sessions; s; s = s->hh.next)
         if (s->available)
             presence_tell_device(s);
-    e.body_case = MUSTER__ENVELOPE__BODY_PRESENCE_SYNC;
-    e.presence_sync = &sync;
-    (void)r->ops->to_presenced(r->ctx, &e);
+    say_sync(r);
 }
 
 /* presenced activates the same users and tells those that are available; who is not told by then
@@ -323,6 +334,7 @@ void presence_activated(struct router *r)
         if (a->sip.available)
             sip_update(a);
     }
+    say_sync(r);
 }
 
 /* ---- from clients ---- */
