@@ -33,6 +33,7 @@ enum {
     LAST_WORDS_MS = 5000, /* for the core to close a stream that has ended or failed */
     STANZA_BYTES_FIRST = 65536,
     WRITE_BYTES_MAX = 4 << 20,
+    DEAD_AFTER_MS = 180000, /* a client that vanished without a word */
     /* Trees and messages that the core has not seen; readers pause beyond, until half is done. */
     STREAM_BYTES_MAX = 1 << 20,
     STREAM_MESSAGES_MAX = 256,
@@ -302,7 +303,8 @@ static void serve(struct worker *w)
     for (size_t i = 0; i < 2 && w->serving; i++) {
         struct net_config config = {.ops = &net_ops,
                                     .tls = i == 1 ? w->shared->tls : NULL,
-                                    .write_bytes_max = WRITE_BYTES_MAX};
+                                    .write_bytes_max = WRITE_BYTES_MAX,
+                                    .dead_after_ms = DEAD_AFTER_MS};
         char address[80];
         int r;
 
