@@ -3,7 +3,7 @@ recoveryd.src  := main.c manager.c effects.c admin.c daemon_links.c heartbeat.c 
 recoveryd.core := detector.c alarm_list.c rcv.c rules.c commands.c edges.c roles.c state_view.c peer.c services.c
 
 # The node's PostgreSQL.
-recoveryd.src  += postgres.c pg/watch.c pg/operation.c pg/plans.c pg/files.c pg/child.c pg/pq.c \
+recoveryd.src  += postgres.c pg/watch.c pg/operation.c pg/plans.c pg/steps_node.c pg/steps_peer.c pg/files.c pg/child.c pg/pq.c \
                   migrate.c params_source.c params_text.c metrics_http.c
 recoveryd.core += pg/settings.c pg/control.c metrics_text.c
 

@@ -166,7 +166,7 @@ static int add(struct nodectl *n, const struct named *user, const struct add_opt
         " $8, $9, $10, $11, $12, $13, $14, $15 ON CONFLICT DO NOTHING";
     const char *params[7 + CREDENTIALS] = {user->aor, user->userid,     o->display_name,
                                            o->mail,   o->directory_uri, o->home};
-    struct credential_texts texts;
+    struct credential_texts texts = {0};
     struct credentials c;
     char nodes[NODES_TEXT], missing[128];
     int status;
@@ -216,7 +216,7 @@ static int set_password(struct nodectl *n, const struct named *user, const char 
     static const char sql[] = "UPDATE users SET (" CREDENTIAL_COLUMNS ") ="
                               " ($2, $3, $4, $5, $6, $7, $8, $9) WHERE aor = $1";
     const char *params[1 + CREDENTIALS] = {user->aor};
-    struct credential_texts texts;
+    struct credential_texts texts = {0};
     struct credentials c;
     int status;
 
@@ -368,7 +368,7 @@ static void put_field(struct buf *out, const char *text, char end)
 
 static void put_user(struct buf *out, const struct users_csv_user *u, const struct credentials *c)
 {
-    struct credential_texts texts;
+    struct credential_texts texts = {0};
 
     put_field(out, u->userid, '\t');
     put_field(out, u->display_name, '\t');

@@ -24,5 +24,8 @@
 /* The list of steps for `op`, ended by NULL. */
 operation_step *const *plans_of(enum postgres_op op);
 
+/* What is left when nothing cheaper is possible. */
+extern operation_step *const plans_copy[];
+
 /* Waits for a fresh look at the disk, then takes the first step. */
 operation_step plans_begin;

@@ -89,7 +89,7 @@ void settings_put_conninfo(struct buf *out, const char *key, const char *value)
 void settings_main(struct buf *out, const struct conf *conf)
 {
     buf_puts(out, "# Written by recoveryd; changes are lost.\n");
-    put_setting(out, "listen_addresses", conf_self(conf)->address);
+    put_setting(out, "listen_addresses", view_find(&conf->nodes, conf->node)->address);
     buf_printf(out, "port = %u\n", conf->ports[CONF_PORT_DATABASE]);
     put_path_setting(out, "hba_file", conf, "postgres/pg_hba.conf");
     put_path_setting(out, "ident_file", conf, "postgres/pg_ident.conf");

@@ -38,9 +38,11 @@ static void read_file(const char *name, char ret_text[OUTPUT_MAX])
 static void redirect(const char *name, const char *mode, FILE *stream)
 {
     char path[128];
+    FILE *opened;
 
     snprintf(path, sizeof(path), "%s/%s", the.dir, name);
-    if (!freopen(path, mode, stream))
+    opened = freopen(path, mode, stream);
+    if (opened != stream)
         _exit(99);
 }
 
