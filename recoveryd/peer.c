@@ -81,9 +81,11 @@ void peer_tick(struct peer *p, mono_t now)
 void peer_overslept(struct peer *p, mono_t now)
 {
     p->silent = p->connect_failed = p->listeners_refused = false;
-    if (p->state == PEER_ALIVE || p->state == PEER_SUSPECTED) {
-        p->ask_at = mono_after(now, p->timeout_ms / 2);
-        p->silent_at = mono_after(now, p->timeout_ms);
+    p->ask_at = mono_after(now, p->timeout_ms / 2);
+    p->silent_at = mono_after(now, p->timeout_ms);
+    if (p->state == PEER_DEAD) {
+        p->state = peer_known(p) ? PEER_SUSPECTED : PEER_WAITING;
+        p->link_lost = true;
     }
 }
 

@@ -48,7 +48,8 @@ void peer_link_lost(struct peer *p);
 void peer_connect_failed(struct peer *p, bool listeners_refused);
 void peer_tick(struct peer *p, mono_t now);
 
-/* We slept: what we did not hear in that time proves nothing. Silence counts from now. */
+/* We slept: what we did not hear in that time proves nothing, nor does what we knew before: a dead
+ * peer may have come back. Silence counts from now. */
 void peer_overslept(struct peer *p, mono_t now);
 
 /* True once in a silence, when half of the timeout has passed: the heartbeat connections may only

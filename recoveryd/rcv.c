@@ -282,6 +282,35 @@ static void note_sleep(struct rcv *r)
     r->beat_now = true;
 }
 
+/* The node's memory is gone: what it was counts only for who has the newest database, and whether
+ * an operator had moved its users away. */
+static void begin_anew(struct rcv *r)
+{
+    enum rcv_role was = r->disk.goal;
+
+    if (was != RCV_INIT) {
+        r->disk.resume = RCV_UNKNOWN;
+        if (r->disk.cause == MUSTER__STATE_REASON__ON_ADMIN_REQUEST &&
+            (was == RCV_BOTH || was == RCV_NONE))
+            r->disk.resume = was;
+    }
+    r->disk.goal = r->disk.reported = r->reported = RCV_INIT;
+    r->disk.database_node = 0;
+    r->disk.rule = 0;
+}
+
+/* We slept, and there is nobody to ask what happened. If the peer may have taken over meanwhile,
+ * what we have is old: as after a cold start, we wait for it, or for an operator. */
+static void doubt(struct rcv *r)
+{
+    if (r->sure || !rcv_peer_dead(r) || r->saving || r->disk.goal == RCV_INIT ||
+        r->disk.database_alone)
+        return;
+    r->config.plan = r->disk;
+    r->started = r->now;
+    begin_anew(r);
+}
+
 static bool same_plan(const struct rcv_plan *a, const struct rcv_plan *b)
 {
     return a->epoch == b->epoch && a->goal == b->goal && a->reported == b->reported &&
@@ -451,6 +480,7 @@ void rcv_step(struct rcv *r, const struct rcv_event *event, struct rcv_update *r
         peer_tick(&r->peer, r->now);
         if (peer_asks_for_connection(&r->peer, r->now))
             (void)rcv_effect(r, RCV_RECONNECT);
+        doubt(r);
     }
     note_fallback(r);
     /* Facts first, then the decision, then what the plan on disk asks for. */
@@ -493,23 +523,6 @@ static void go_on(struct rcv *r)
         t->heartbeat_timeout_ms > t->serving_lease_ms + 2 * t->heartbeat_interval_ms
             ? t->heartbeat_timeout_ms - t->serving_lease_ms - 2 * t->heartbeat_interval_ms
             : 0);
-}
-
-/* The node's memory is gone: what it was counts only for who has the newest database, and whether
- * an operator had moved its users away. */
-static void begin_anew(struct rcv *r)
-{
-    enum rcv_role was = r->disk.goal;
-
-    if (was != RCV_INIT) {
-        r->disk.resume = RCV_UNKNOWN;
-        if (r->disk.cause == MUSTER__STATE_REASON__ON_ADMIN_REQUEST &&
-            (was == RCV_BOTH || was == RCV_NONE))
-            r->disk.resume = was;
-    }
-    r->disk.goal = r->disk.reported = r->reported = RCV_INIT;
-    r->disk.database_node = 0;
-    r->disk.rule = 0;
 }
 
 struct rcv *rcv_new(const struct rcv_config *config, mono_t now, uint64_t unix_ms)

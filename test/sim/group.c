@@ -223,11 +223,15 @@ static void send_heartbeat(struct group_node *n, const Muster__Heartbeat *heartb
     struct group *g = n->group;
     struct group_node *peer = group_peer(n);
     struct happening *h;
+    uint64_t arrival;
 
-    if (!n->connected || !peer->rcv || !group_reaches(g, n->number, peer->number) ||
-        group_random(g, 100) < g->lose_percent)
+    if (!n->connected || !peer->rcv || !group_reaches(g, n->number, peer->number))
         return;
-    h = group_happen(g, HAPPEN_HEARTBEAT, peer->number, NET_MS);
+    arrival = g->now + NET_MS + (g->slow_ms ? group_random(g, g->slow_ms) : 0);
+    if (arrival < g->last_arrival[n->number - 1])
+        arrival = g->last_arrival[n->number - 1];
+    g->last_arrival[n->number - 1] = arrival;
+    h = group_happen(g, HAPPEN_HEARTBEAT, peer->number, arrival - g->now);
     h->heartbeat = *heartbeat;
 }
 

@@ -78,10 +78,11 @@ struct group {
     size_t queued;
     uint64_t order;
     struct group_node nodes[2];
-    bool cut[2];             /* what node i + 1 says does not arrive */
-    uint64_t cut_since;      /* 0: the link is whole */
-    uint64_t cut_trouble;    /* until then, a cut excuses two owners */
-    unsigned lose_percent;   /* of heartbeats */
+    bool cut[2];          /* what node i + 1 says does not arrive */
+    uint64_t cut_since;   /* 0: the link is whole */
+    uint64_t cut_trouble; /* until then, a cut excuses two owners */
+    unsigned slow_ms;     /* a heartbeat may take so much longer; none overtakes another */
+    uint64_t last_arrival[2];
     unsigned crash_permille; /* recoveryd dies between two effects */
     bool clients;
     bool no_daemon_faults;

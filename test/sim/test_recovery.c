@@ -86,7 +86,7 @@ static void repair(struct group *g)
 {
     group_note(g, "repair");
     group_mend(g);
-    g->lose_percent = 0;
+    g->slow_ms = 0;
     g->crash_permille = 0;
     for (uint32_t node = 1; node <= 2; node++) {
         for (int s = 1; s < GROUP_SERVICES; s++)
@@ -172,7 +172,7 @@ static void many_faults(uint64_t seed)
     group_start(&g, seed);
     g.tracing = seed_count == 1;
     if (group_random(&g, 2))
-        g.lose_percent = (unsigned)group_random(&g, 30);
+        g.slow_ms = (unsigned)group_random(&g, 150);
     if (group_random(&g, 2))
         g.crash_permille = (unsigned)group_random(&g, 50);
     for (int i = 0; i < 12; i++) {
