@@ -314,10 +314,11 @@ static void doubt(struct rcv *r)
 static bool same_plan(const struct rcv_plan *a, const struct rcv_plan *b)
 {
     return a->epoch == b->epoch && a->goal == b->goal && a->reported == b->reported &&
-           a->cause == b->cause && a->resume == b->resume && a->database_node == b->database_node &&
-           a->database_alone == b->database_alone && a->database_synced == b->database_synced &&
-           a->database_kept == b->database_kept && a->from_init == b->from_init &&
-           a->rule == b->rule && a->since_unix_ms == b->since_unix_ms;
+           a->cause == b->cause && a->resume == b->resume && a->base_epoch == b->base_epoch &&
+           a->database_node == b->database_node && a->database_alone == b->database_alone &&
+           a->database_synced == b->database_synced && a->database_kept == b->database_kept &&
+           a->from_init == b->from_init && a->rule == b->rule &&
+           a->since_unix_ms == b->since_unix_ms;
 }
 
 static void decide(struct rcv *r)

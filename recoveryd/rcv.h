@@ -60,6 +60,7 @@ struct rcv_plan {
     bool database_alone;    /* of the primary: the peer may lack commits that it acknowledged */
     bool database_synced;   /* of the standby: it holds every acknowledged commit */
     bool database_kept;     /* BOTH was reached without a promotion */
+    uint64_t base_epoch;    /* highest that was known when this one was decided */
     bool from_init;         /* the goal was reached from INIT: reason Initialization */
     uint32_t rule;          /* that gave the goal */
     uint64_t since_unix_ms; /* of state and reason, as operators see them */

@@ -66,6 +66,9 @@ static void plan(struct rcv *r, struct rcv_plan *n, enum rcv_role goal, Muster__
     n->goal = goal;
     n->cause = cause;
     n->epoch = epoch;
+    n->base_epoch = r->disk.epoch;
+    if (peer_known(&r->peer) && r->peer.last.epoch > n->base_epoch)
+        n->base_epoch = r->peer.last.epoch;
     n->reported = r->reported;
     n->resume = RCV_UNKNOWN;
     n->database_kept = false;
@@ -78,13 +81,14 @@ static void decide(struct rcv *r, struct rcv_plan *n, enum rcv_role goal, Muster
 
 /* ---- 1x: the peer has decided ---- */
 
-/* We took over, so did the peer, and it promoted its database while ours went on. */
+/* We took over, so did the peer without knowing it, and it promoted its database while ours went
+ * on. */
 static bool both_took_over(const struct rcv *r)
 {
     const Muster__Heartbeat *last = &r->peer.last;
 
     if (!rcv_peer_alive(r) || r->disk.goal != RCV_BOTH || peer_goal(r) != RCV_BOTH ||
-        last->epoch < r->disk.epoch)
+        last->epoch < r->disk.epoch || last->base_epoch >= r->disk.epoch)
         return false;
     if (r->disk.database_kept != last->database_kept)
         return r->disk.database_kept;

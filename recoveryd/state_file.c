@@ -42,6 +42,7 @@ static const struct field {
     FIELD(epoch),         FIELD(goal),           FIELD(reported),        FIELD(cause),
     FIELD(database_node), FIELD(database_alone), FIELD(database_synced), FIELD(database_kept),
     FIELD(from_init),     FIELD(rule),           FIELD(since_unix_ms),   FIELD(resume),
+    FIELD(base_epoch),
 };
 
 /* ---- fields ---- */

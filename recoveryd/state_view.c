@@ -210,6 +210,7 @@ void state_view_heartbeat(struct rcv *r, Muster__Heartbeat *ret_heartbeat)
     h.boot_id = r->config.boot_id;
     h.seq = ++r->seq;
     h.epoch = r->disk.epoch;
+    h.base_epoch = r->disk.base_epoch;
     h.goal = r->disk.goal;
     h.reported = r->reported;
     h.cause = (uint32_t)r->disk.cause;
