@@ -154,6 +154,7 @@ static void forget_row(struct users_csv_reader *r)
     r->fields = 0;
     r->broken = false;
     r->in_row = false;
+    r->row_line = r->line; /* a lone CR ends a row too */
 }
 
 static void on_row(int c, void *ctx)
