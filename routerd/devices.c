@@ -25,7 +25,7 @@ void devices_on_registration(struct router *r, const Muster__Registration *m)
         drop_old(r);
         return;
     }
-    if (!directory_find(r->directory, aor) || (m->bindings == 0 && !account_find(r, aor)))
+    if (router_has_no(r, aor) || (m->bindings == 0 && !account_find(r, aor)))
         return;
     a = account_get(r, aor);
     before = a->bindings;

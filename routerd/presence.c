@@ -252,7 +252,7 @@ void presence_on_availability(struct router *r, const Muster__Availability *m)
     struct str status = str_utf8_prefix(str_of(m->status), STATUS_MAX);
     struct account *a;
 
-    if (!directory_find(r->directory, str_of(m->presentity)))
+    if (router_has_no(r, str_of(m->presentity)))
         return;
     a = account_get(r, str_of(m->presentity));
     availability_set(&a->sip, m->available, is_show(str_of(m->show)) ? str_of(m->show) : str_of(""),

@@ -80,6 +80,11 @@ bool router_serves(const struct router *r, struct str aor)
     return user && user->home <= VIEW_NODES_MAX && r->serving[user->home] && r->leased;
 }
 
+bool router_has_no(const struct router *r, struct str aor)
+{
+    return directory_count(r->directory) > 0 && !directory_find(r->directory, aor);
+}
+
 uint32_t router_serving(const struct router *r, struct str aor)
 {
     const struct user *user = directory_find(r->directory, aor);
@@ -296,6 +301,7 @@ static void end_deleted(struct router *r, struct account *a)
 {
     if (directory_find(r->directory, str_of(a->aor)))
         return;
+    a->bindings = 0;
     while (a->sessions) {
         struct session *s = a->sessions;
 

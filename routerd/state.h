@@ -228,6 +228,9 @@ static inline uint64_t next_number(struct router *r)
 
 /* Do we serve this user: by the view, the lease, and with its records activated? */
 bool router_serves(const struct router *r, struct str aor);
+/* Is it certain that there is no such user? Not before the directory is loaded: links come up
+ * earlier, and what they tell is told once. */
+bool router_has_no(const struct router *r, struct str aor);
 /* The node that serves it now, maybe ourselves; 0: nobody. */
 uint32_t router_serving(const struct router *r, struct str aor);
 
