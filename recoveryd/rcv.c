@@ -299,12 +299,22 @@ static void begin_anew(struct rcv *r)
     r->disk.rule = 0;
 }
 
-/* We slept, and there is nobody to ask what happened. If the peer may have taken over meanwhile,
- * what we have is old: as after a cold start, we wait for it, or for an operator. */
+/* We slept, and there is nobody to ask what happened: the peer may have taken over meanwhile. */
+static bool may_be_outdated(const struct rcv *r)
+{
+    return !r->sure && rcv_peer_dead(r) && !r->disk.database_alone;
+}
+
+/* The peer has, and restarted since. */
+static bool is_outdated(const struct rcv *r)
+{
+    return rcv_peer_alive(r) && r->peer.last.goal == RCV_INIT && r->peer.last.epoch > r->disk.epoch;
+}
+
+/* As after a cold start, we find out with the peer who has the newest, or wait for an operator. */
 static void doubt(struct rcv *r)
 {
-    if (r->sure || !rcv_peer_dead(r) || r->saving || r->disk.goal == RCV_INIT ||
-        r->disk.database_alone)
+    if (r->saving || r->disk.goal == RCV_INIT || (!may_be_outdated(r) && !is_outdated(r)))
         return;
     r->config.plan = r->disk;
     r->started = r->now;

@@ -106,6 +106,8 @@ static uint32_t agree_on_node(const struct rcv *r)
     const Muster__Heartbeat *last = &r->peer.last;
     uint32_t ours = r->disk.database_node, theirs = last->database_node;
 
+    if (last->goal != RCV_INIT && last->epoch < r->disk.epoch)
+        return 0; /* its plan is older than ours was */
     if (theirs != 0 && (last->goal != RCV_INIT || ours == 0))
         return theirs;
     if (theirs == ours && ours != 0)

@@ -131,11 +131,12 @@ static void follow(struct rcv *r, struct rcv_plan *n)
     n->database_alone = n->database_node == r->config.node;
 }
 
-/* We come back with an epoch as high as the peer's: what belongs to its plan needs a new one. */
+/* We come back with the peer's epoch: what belongs to its plan needs a new one. A peer whose plan
+ * is older than what we did before we restarted will notice, and start anew too. */
 static bool peer_went_on(const struct rcv *r)
 {
     return r->disk.goal == RCV_INIT && peer_has_plan(r) && rcv_peer_fresh(r) &&
-           peer_goal(r) != RCV_FAILED && may_join(r);
+           r->peer.last.epoch == r->disk.epoch && peer_goal(r) != RCV_FAILED && may_join(r);
 }
 
 static void join(struct rcv *r, struct rcv_plan *n)
@@ -346,7 +347,7 @@ static bool all_have_recovered(const struct rcv *r)
     if (!rcv_peer_alive(r) || !rcv_peer_fresh(r) || !rcv_ready(r) || !r->peer.last.ready)
         return false;
     if (r->disk.goal == RCV_INIT)
-        return peer_goal(r) == RCV_FAILED && r->peer.last.epoch <= r->disk.epoch;
+        return peer_goal(r) == RCV_FAILED && r->peer.last.epoch == r->disk.epoch;
     return claims_nothing(r) && rcv_settled(r) && rcv_peer_settled(r) &&
            (peer_goal(r) == RCV_FAILED || peer_goal(r) == RCV_NONE) && is_first(r);
 }
