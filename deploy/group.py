@@ -198,10 +198,11 @@ class Group:
                          **({} if self.settings["netns"] else self.credentials()))
 
     def wait_normal(self, seconds=UP_SECONDS):
-        """Until both nodes are Normal/Normal. False when that does not come."""
+        """Until both nodes are Normal/Normal and each commit is in both databases. False when that
+        does not come."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if self.states() == [("Normal", "Normal")] * len(NODES):
+            if self.states() == [("Normal", "Normal")] * len(NODES) and self.synchronous():
                 return True
             time.sleep(0.2)
         return False
@@ -214,6 +215,16 @@ class Group:
             return [(one["state"], one["reason"]) for one in sorted(nodes, key=lambda n: n["node"])]
         except (ValueError, KeyError):
             return []
+
+    def synchronous(self, node=NODES[0]):
+        """Does a standby stream, and do commits wait for it?"""
+        result = self.nodectl(node, "--json", "dbreplication", "runtimestate")
+        try:
+            return any(one["role"] == "standby" and one["state"] == "streaming"
+                       and one["sync_state"] == "sync"
+                       for one in json.loads(result.stdout)["replication"])
+        except (ValueError, KeyError):
+            return False
 
     def nodectl(self, node, *words, **options):
         return subprocess.run([f"{self.dir}/bin/nodectl", "--dir", self.node_dir(node), *words],

@@ -34,7 +34,8 @@ class Script:
 
     def __init__(self, options):
         self.bin, self.directory = options.bin.resolve(), options.dir.resolve()
-        self.narrate, self.actors, self.fault_at = options.narrate, {}, None
+        self.narrate, self.actors = options.narrate, {}
+        self.fault_at = self.fault_done_at = None
         self.measured = []
 
     def do_failover(self, sentence):

@@ -6,6 +6,7 @@ import signal
 import shlex
 import shutil
 import subprocess
+import threading
 import time
 
 import group as quickgroup
@@ -21,13 +22,17 @@ class Node(Actor):
     def __init__(self, script, name, number, group):
         super().__init__(script, name)
         self.number, self.group = number, group
+        self.broken = set()
 
     @property
     def directory(self):
         return self.group.node_dir(self.number)
 
-    def fault(self):
+    def fault(self, action, *arguments):
+        """Does something bad, and notes from when to when."""
         self.script.fault_at = time.time()
+        action(*arguments)
+        self.script.fault_done_at = time.time()
 
     def do_start(self):
         """start: starts the node after `kill`."""
@@ -35,32 +40,47 @@ class Node(Actor):
 
     def do_kill(self):
         """kill: SIGKILL to every process of the node, PostgreSQL included, as a power cut would."""
-        self.fault()
-        self.group.kill_node(self.number)
+        self.fault(self.group.kill_node, self.number)
 
     def do_kill_service(self, service):
         """kill-service NAME: SIGKILL to a daemon or to PostgreSQL (`database`, with its children)."""
-        role = "postgres" if service == "database" else service
-        victims = [p for p in processes.of_node(self.directory) if p.role == role]
-        if not victims:
+        if not self.processes(service):
             raise Failed(f"{self.name} runs no {service}")
-        self.fault()
-        for process in victims:
-            process.signal(signal.SIGKILL)
+        self.fault(self.signal_service, service, signal.SIGKILL)
+
+    def do_break_service(self, service):
+        """break-service NAME: it ends whenever it is started, until `mend-service`."""
+        self.broken.add(service)
+        self.do_kill_service(service)
+        threading.Thread(target=self.keep_killing, args=(service,), daemon=True).start()
+
+    def do_mend_service(self, service):
+        """mend-service NAME: after `break-service`."""
+        self.broken.discard(service)
 
     def do_pause(self, service):
         """pause NAME: SIGSTOP, as if the daemon hung. `continue` ends it."""
-        self.fault()
-        self.signal_service(service, signal.SIGSTOP)
+        self.fault(self.signal_service, service, signal.SIGSTOP)
 
     def do_continue(self, service):
         """continue NAME: SIGCONT after `pause`."""
         self.signal_service(service, signal.SIGCONT)
 
+    def processes(self, service):
+        role = "postgres" if service == "database" else service
+        return [process for process in processes.of_node(self.directory) if process.role == role]
+
     def signal_service(self, service, number):
-        for process in processes.of_node(self.directory):
-            if process.role == service:
-                process.signal(number)
+        for process in self.processes(service):
+            process.signal(number)
+
+    def keep_killing(self, service):
+        while service in self.broken:
+            self.signal_service(service, signal.SIGKILL)
+            time.sleep(0.05)
+
+    def end(self):
+        self.broken.clear()
 
     def do_nodectl(self, *words):
         """nodectl WORDS [-> exit N]: the command ends with exit status N (0 if not said)."""
@@ -68,7 +88,7 @@ class Node(Actor):
         if words[-3:-1] == ["->", "exit"]:
             words, status = words[:-3], int(words[-1])
         if words[:2] in (["ha", "failover"], ["ha", "fallback"]):
-            self.fault()
+            self.script.fault_at = self.script.fault_done_at = time.time()
         result = self.group.nodectl(self.number, *words)
         if result.returncode != status:
             raise Failed(f"nodectl {shlex.join(words)} ended with {result.returncode}: "

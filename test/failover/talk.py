@@ -32,14 +32,14 @@ class Talk(Actor):
         if what != "delivery" or within != "within":
             raise Failed("expect delivery within TIME")
         measured = self.script.fault_at and self.script.fault_at != self.fault_at
-        since = self.script.fault_at if measured else time.time()
+        since = self.script.fault_done_at if measured else time.time()
         self.fault_at = self.script.fault_at
         if not wait_until(lambda: all(self.first_delivery(s, r, since) for s, r in self.pairs),
                           since + seconds(limit) - time.time(), 0.01):
             raise Failed(f"no delivery in both directions within {limit}: " + self.counts())
         for sender, receiver in self.pairs:
             if measured:
-                took = self.first_delivery(sender, receiver, since) - since
+                took = self.first_delivery(sender, receiver, since) - self.script.fault_at
                 self.script.measure(f"first delivery {sender.name} to {receiver.name}", took)
 
     def do_gap(self, of, name):
@@ -48,7 +48,7 @@ class Talk(Actor):
         sender, receiver = next(pair for pair in self.pairs if pair[1].name == name)
         resumed = next((at for at, text in reversed(receiver.news) if text.startswith("resumed")), 0)
         between = [message for message, at in list(sender.ledger.sent.items())
-                   if self.script.fault_at <= at < resumed]
+                   if self.script.fault_done_at <= at < resumed]
         if not between:
             raise Failed(f"{sender.name} sent nothing while {name} was between nodes")
         if not wait_until(lambda: all(len(receiver.ledger.received.get(message, ())) == 1

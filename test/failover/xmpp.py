@@ -95,7 +95,7 @@ class Xmpp(Actor):
 
     def do_break(self):
         """break: the TCP connection breaks; the client looks for a node to resume its stream at."""
-        self.script.fault_at = time.time()
+        self.script.fault_at = self.script.fault_done_at = time.time()
         Loop.call(self.client.abort)
 
     def do_befriend(self, other):
