@@ -28,6 +28,7 @@ bool peer_heard(struct peer *p, const Muster__Heartbeat *heartbeat, mono_t now)
 
     p->last = *heartbeat;
     p->state = PEER_ALIVE;
+    p->heard_at = now;
     p->ask_at = mono_after(now, p->timeout_ms / 2);
     p->silent_at = mono_after(now, p->timeout_ms);
     p->silent = p->link_lost = p->connect_failed = p->listeners_refused = false;

@@ -30,6 +30,7 @@ struct peer {
     enum peer_state state;
     uint64_t timeout_ms;
     uint64_t init_timeout_ms;
+    mono_t heard_at;        /* the last beat */
     mono_t ask_at;          /* half of that: a new connection is tried */
     mono_t silent_at;       /* last beat, or our start, and the timeout */
     bool silent;            /* silent_at has passed */

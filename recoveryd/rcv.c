@@ -128,17 +128,24 @@ uint64_t rcv_next_epoch(const struct rcv *r)
     return (highest + 1) % 2 == ours ? highest + 1 : highest + 2;
 }
 
+bool rcv_databases_in_sync(const struct rcv *r)
+{
+    if (r->config.database_external)
+        return true;
+    if (r->disk.database_node == r->config.node)
+        return r->peer.last.database_following && r->sync == RCV_SYNC_ON;
+    return roles_database_ok(r) && r->disk.database_synced;
+}
+
 const char *rcv_move_waits_for(const struct rcv *r)
 {
     const Muster__Heartbeat *last = &r->peer.last;
-    bool ours = r->disk.database_node == r->config.node;
 
     if (!rcv_peer_alive(r))
         return "the peer cannot be heard";
     if (!last->ready)
         return "the peer's critical services are not all running";
-    if (!r->config.database_external && (ours ? !last->database_following || r->sync != RCV_SYNC_ON
-                                              : !roles_database_ok(r) || !r->disk.database_synced))
+    if (!rcv_databases_in_sync(r))
         return "the databases are not in sync";
     if (!services_replicated(&r->services) || !last->replicas_in_sync)
         return "sessions and subscriptions are not yet in both memories";
@@ -151,11 +158,18 @@ static void start_beat(struct rcv *r, const Muster__Heartbeat *h)
 {
     uint64_t was_released = r->peer.last.released_epoch, was_epoch = r->peer.last.epoch;
 
-    (void)peer_heard(&r->peer, h, r->now);
+    bool is_back = peer_heard(&r->peer, h, r->now);
+
+    if (is_back)
+        r->echoed_at = r->now;
     /* What moves users forward is answered at once, not at the next interval. */
     if (h->released_epoch != was_released || h->epoch != was_epoch)
         r->beat_now = true;
-    if (h->echo_boot_id != r->config.boot_id || h->epoch > r->disk.epoch)
+    if (h->echo_boot_id != r->config.boot_id)
+        return;
+    if (h->echo_seq <= r->seq && h->echo_seq + RCV_SENT_MAX > r->seq)
+        r->echoed_at = r->sent_at[h->echo_seq % RCV_SENT_MAX];
+    if (h->epoch > r->disk.epoch)
         return;
     r->sure_until = MONO_NEVER;
     if (h->echo_seq >= r->sure_seq)
@@ -264,20 +278,37 @@ static void take(struct rcv *r, const struct rcv_event *event)
 
 /* ---- a step ---- */
 
+/* The peer talks, but has not heard us for so long that it may take over: until when we are sure
+ * that it has not. MONO_NEVER where it hears us, or is silent itself: then it may be dead. */
+static mono_t unheard_at(const struct rcv *r)
+{
+    const struct rcv_timers *t = &r->config.timers;
+    uint64_t talks_ms = t->heartbeat_timeout_ms > 2 * t->heartbeat_interval_ms
+                            ? t->heartbeat_timeout_ms - 2 * t->heartbeat_interval_ms
+                            : 0;
+
+    if (!rcv_peer_alive(r) || mono_reached(r->now, mono_after(r->peer.heard_at, talks_ms)))
+        return MONO_NEVER;
+    return mono_after(r->echoed_at, t->heartbeat_timeout_ms);
+}
+
 /* Whoever slept longer than the lease must ask before it serves again: its daemons have stopped,
- * and the peer may have taken over. The same for a successor that nobody has heard in time. */
+ * and the peer may have taken over. The same for one that the peer has not heard in time. */
 static void note_sleep(struct rcv *r)
 {
     mono_t lease_end = mono_after(r->last_step, r->config.timers.serving_lease_ms);
     bool slept = mono_reached(r->now, lease_end);
 
     r->last_step = r->now;
-    if (rcv_alone(r) || (!slept && !mono_reached(r->now, r->sure_until)))
+    if (rcv_alone(r) || (!slept && !mono_reached(r->now, mono_min(r->sure_until, unheard_at(r)))))
         return;
     if (slept)
         peer_overslept(&r->peer, r->now);
-    r->sure = false;
     r->sure_until = MONO_NEVER;
+    /* What was asked before we slept may have been answered before. */
+    if (!slept && !r->sure)
+        return;
+    r->sure = false;
     r->sure_seq = r->seq + 1;
     r->beat_now = true;
 }
@@ -459,6 +490,7 @@ static void note_fallback(struct rcv *r)
 static void speak(struct rcv *r)
 {
     struct rcv_effect *e;
+    uint64_t sure_ms;
 
     if (r->push_now || mono_reached(r->now, r->view_at)) {
         r->push_now = false;
@@ -467,8 +499,9 @@ static void speak(struct rcv *r)
         e->view = r->view;
         e->view.inheritable = r->sure && r->disk.goal != RCV_INIT;
         e->view.lease_ms = r->config.timers.serving_lease_ms;
-        if (mono_until(r->now, r->sure_until) < e->view.lease_ms)
-            e->view.lease_ms = mono_until(r->now, r->sure_until);
+        sure_ms = mono_until(r->now, mono_min(r->sure_until, unheard_at(r)));
+        if (!rcv_alone(r) && r->sure && sure_ms < e->view.lease_ms)
+            e->view.lease_ms = sure_ms;
     }
     if (rcv_alone(r) || (!r->beat_now && !mono_reached(r->now, r->heartbeat_at)))
         return;
@@ -476,6 +509,7 @@ static void speak(struct rcv *r)
     r->heartbeat_at = mono_after(r->now, r->config.timers.heartbeat_interval_ms);
     e = rcv_effect(r, RCV_SEND_HEARTBEAT);
     state_view_heartbeat(r, &e->heartbeat);
+    r->sent_at[r->seq % RCV_SENT_MAX] = r->now;
 }
 
 void rcv_step(struct rcv *r, const struct rcv_event *event, struct rcv_update *ret_update)
@@ -543,7 +577,7 @@ struct rcv *rcv_new(const struct rcv_config *config, mono_t now, uint64_t unix_m
     assert(config->boot_id != 0 && config->node != 0 && config->node != config->peer);
     r->config = *config;
     r->now = r->started = r->last_step = r->goal_since = now;
-    r->heartbeat_at = r->view_at = now;
+    r->heartbeat_at = r->view_at = r->echoed_at = now;
     r->unix_ms = unix_ms;
     r->disk = config->plan;
     r->sure = true;
@@ -554,6 +588,14 @@ struct rcv *rcv_new(const struct rcv_config *config, mono_t now, uint64_t unix_m
     r->sync_at = r->sure_until = MONO_NEVER;
     r->op_backoff_ms = 100;
     services_init(&r->services, now);
+    for (int service = 0; service < SERVICES_COUNT; service++)
+        if (config->found[service])
+            services_started(&r->services, (Muster__Service)service, config->found[service], now,
+                             unix_ms);
+    for (int service = 0; service < SERVICES_COUNT; service++)
+        if (config->found[service])
+            services_started(&r->services, (Muster__Service)service, config->found[service], now,
+                             unix_ms);
     peer_init(&r->peer, config->timers.heartbeat_timeout_ms,
               config->timers.init_heartbeat_timeout_ms, now);
     if (!mono_reached(now, config->inherited_lease) && r->disk.goal != RCV_UNKNOWN &&

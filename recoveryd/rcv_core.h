@@ -20,6 +20,8 @@ struct rcv_users {
     bool own, peers;
 };
 
+enum { RCV_SENT_MAX = 64 };
+
 enum rcv_sync {
     RCV_SYNC_OFF,      /* commits wait for nobody */
     RCV_SYNC_SETTING,  /* RCV_SET_SYNCHRONOUS(peer) is on its way */
@@ -57,6 +59,8 @@ struct rcv {
     bool sure;
     uint64_t sure_seq; /* a heartbeat that answers this one makes us sure */
     mono_t sure_until; /* after a restart, until the peer has heard us; else MONO_NEVER */
+    mono_t echoed_at;  /* when we sent the last heartbeat that the peer has answered */
+    mono_t sent_at[RCV_SENT_MAX]; /* by seq */
     mono_t last_step;
 
     /* Conversation. */
@@ -130,6 +134,8 @@ struct rcv_users rcv_claims(enum rcv_role goal);
 enum rcv_role rcv_complement(enum rcv_role goal);
 /* Higher than any known, and one that the peer never uses. */
 uint64_t rcv_next_epoch(const struct rcv *r);
+/* Does each of the two databases hold what the other has acknowledged? */
+bool rcv_databases_in_sync(const struct rcv *r);
 /* Would a fallback or failover lose nothing? NULL, or what it must wait for. */
 const char *rcv_move_waits_for(const struct rcv *r);
 

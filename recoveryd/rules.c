@@ -310,7 +310,7 @@ static void serve_own(struct rcv *r, struct rcv_plan *n)
 static bool all_start(const struct rcv *r)
 {
     return r->disk.goal == RCV_INIT && peer_is_init(r) && is_first(r) && rcv_peer_fresh(r) &&
-           rcv_ready(r) && r->peer.last.ready;
+           rcv_ready(r) && r->peer.last.ready && (rcv_databases_in_sync(r) || init_window_over(r));
 }
 
 /* Where an operator had moved users away, they stay away. */
