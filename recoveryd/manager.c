@@ -218,7 +218,16 @@ static void on_metrics(void *ctx, Muster__Service service, struct str text)
 
 /* ---- start ---- */
 
-static int start_core(struct manager *m, bool found, struct err *ret_err)
+/* Daemons of a predecessor go on as if nothing had happened. True when one of those that the peer
+ * can see was there all the time: without them it may have taken over at once, lease or not. */
+static bool find_daemons(struct manager *m, uint32_t ret_pids[SERVICES_COUNT])
+{
+    for (int service = MUSTER__SERVICE__PROXYD; service < SERVICES_COUNT; service++)
+        ret_pids[service] = supervisor_find(m->supervisor, (Muster__Service)service);
+    return ret_pids[MUSTER__SERVICE__PROXYD] || ret_pids[MUSTER__SERVICE__ROUTERD];
+}
+
+static int start_core(struct manager *m, struct err *ret_err)
 {
     struct rcv_config config = {
         .node = m->conf.node,
@@ -226,10 +235,11 @@ static int start_core(struct manager *m, bool found, struct err *ret_err)
         .boot_id = m->boot_id,
         .database_external = m->conf.database_external,
         .timers = timers_of(&m->params),
-        /* Where no daemon is left, the peer may have seen that, and not waited for the lease. */
-        .inherited_lease = {found ? state_file_lease(m->state) : 0},
     };
 
+    /* Where no daemon is left, the peer may have seen that, and not waited for the lease. */
+    if (find_daemons(m, config.found))
+        config.inherited_lease = (mono_t){state_file_lease(m->state)};
     if (state_file_load(m->state, &config.plan, ret_err))
         return -1;
     m->rcv = rcv_new(&config, loop_now(m->loop), daemon_unix_ms());
@@ -297,30 +307,6 @@ static void start_params(struct manager *m)
     read_params(m);
 }
 
-/* Daemons of a predecessor, by service. True when one of those that the peer can see was there all
- * the time: without them it may have taken over at once, lease or not. */
-static bool find_daemons(struct manager *m, uint32_t pids[SERVICES_COUNT])
-{
-    bool found = false;
-
-    for (int service = MUSTER__SERVICE__PROXYD; service < SERVICES_COUNT; service++) {
-        pids[service] = supervisor_find(m->supervisor, (Muster__Service)service);
-        if (service == MUSTER__SERVICE__PROXYD || service == MUSTER__SERVICE__ROUTERD)
-            found = found || pids[service];
-    }
-    return found;
-}
-
-/* They go on as if nothing had happened. */
-static void adopt_daemons(struct manager *m, const uint32_t pids[SERVICES_COUNT])
-{
-    for (int service = MUSTER__SERVICE__PROXYD; service < SERVICES_COUNT; service++)
-        if (pids[service])
-            manager_step(m,
-                         (struct rcv_event){.type = RCV_SERVICE_STARTED,
-                                            .process = {(Muster__Service)service, pids[service]}});
-}
-
 static void start_http(struct manager *m)
 {
     const struct view_node *self = conf_self(&m->conf);
@@ -344,8 +330,6 @@ int manager_start(struct manager *m, struct err *ret_err)
         .dir = m->conf.dir, .on_exit = on_service_exit, .ctx = m};
     const struct postgres_config postgres = {.conf = &m->conf, .on_status = on_database, .ctx = m};
 
-    uint32_t pids[SERVICES_COUNT] = {0};
-
     m->peer = view_peer(&m->conf.nodes);
     m->boot_id = daemon_random_u64();
     m->state = state_file_open(m->loop, m->conf.dir, ret_err);
@@ -353,7 +337,7 @@ int manager_start(struct manager *m, struct err *ret_err)
         return -1;
     m->supervisor = supervisor_new(m->loop, &supervisor);
     start_params(m);
-    if (start_core(m, find_daemons(m, pids), ret_err))
+    if (start_core(m, ret_err))
         return -1;
     uv_timer_init(m->loop, &m->timer);
     m->timer.data = m;
@@ -361,7 +345,6 @@ int manager_start(struct manager *m, struct err *ret_err)
         return -1;
     if (!m->conf.database_external)
         m->postgres = postgres_start(m->loop, &postgres);
-    adopt_daemons(m, pids);
     start_http(m);
     arm(m);
     return 0;

@@ -83,6 +83,8 @@ struct rcv_config {
     bool database_external;
     struct rcv_timers timers;
     struct rcv_plan plan; /* from disk */
+    /* Pids of daemons that a predecessor left running, by service; 0: none. */
+    uint32_t found[MUSTER__SERVICE__SYNCAGENT + 1];
     /* Until when the lease lasts that our predecessor gave to the daemons, if one of those whose
      * listeners the peer tries lives; else 0. While it lasts nobody can have taken over, so we go
      * on where it stopped; and soon after it we must have been heard. */
