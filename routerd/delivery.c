@@ -11,6 +11,7 @@
 #include "routerd/dress.h"
 #include "routerd/known.h"
 #include "routerd/later.h"
+#include "routerd/moves.h"
 #include "routerd/offline.h"
 #include "routerd/records.h"
 #include "routerd/session.h"
@@ -95,6 +96,21 @@ static struct str recipient(const struct delivery *d)
     return jid_bare(str_of(d->im->to));
 }
 
+/* May we still write records of the recipient? If it was let go of while the database was asked,
+ * the release waits for us. */
+static bool is_ours(const struct delivery *d)
+{
+    return d->router->view_waits || router_serves(d->router, recipient(d));
+}
+
+static void forget_queued(struct delivery *d)
+{
+    if (d->again && is_ours(d))
+        replica_delete(d->router->replica, TABLE_QUEUE,
+                       (struct str){d->queue_key, sizeof(d->queue_key)});
+    d->again = false;
+}
+
 /* The end, whatever it is. */
 static void finish(struct delivery *d, const Muster__ImReply *reply)
 {
@@ -105,9 +121,10 @@ static void finish(struct delivery *d, const Muster__ImReply *reply)
         im_answer(r, d->im, d->origins[i], reply);
     if (d->stored_id)
         offline_delivered(r, recipient(d), d->stored_id, accepted);
-    if (d->again)
-        replica_delete(r->replica, TABLE_QUEUE, (struct str){d->queue_key, sizeof(d->queue_key)});
+    forget_queued(d);
     delivery_drop(d);
+    if (r->view_waits)
+        release_finish(r);
 }
 
 static void finish_with(struct delivery *d, Muster__ImReply__Result result)
@@ -148,21 +165,14 @@ static void settle(struct delivery *d)
     struct router *r = d->router;
 
     timer_clear(&r->timers, &d->timer);
-    if (!router_serves(r, recipient(d))) { /* stored, and let go of meanwhile */
-        finish_with(d, MUSTER__IM_REPLY__RESULT__ACCEPTED);
-        return;
-    }
     d->state = DELIVERY_COMMITTING;
-    if (d->key.p) {
+    if (d->key.p && is_ours(d)) {
         known_put(r, d->key, jid_bare(str_of(d->im->from)), recipient(d));
         count_metric(r, METRIC_IMS, 1);
     }
-    if (d->stored_id)
+    if (d->stored_id && is_ours(d))
         (void)!record_put_stored(r, recipient(d), d->stored_id);
-    if (d->again) { /* in the same frame as its new place */
-        replica_delete(r->replica, TABLE_QUEUE, (struct str){d->queue_key, sizeof(d->queue_key)});
-        d->again = false;
-    }
+    forget_queued(d); /* in the same frame as its new place */
     later_commit(r, on_committed, (struct later_args){{d->number}});
 }
 
@@ -466,7 +476,7 @@ static void hand_back(struct delivery *d)
     im_free(im);
 }
 
-/* Commits and what the database was asked end well without us; the others cannot. */
+/* Commits and what the database was asked still end here; the others cannot. */
 void delivery_release(struct router *r)
 {
     struct delivery *d, *next;
@@ -477,6 +487,15 @@ void delivery_release(struct router *r)
         if (d->state == DELIVERY_ASKING || d->state == DELIVERY_WAITING)
             hand_back(d);
     }
+}
+
+bool delivery_is_letting_go(const struct router *r)
+{
+    for (const struct delivery *d = r->deliveries; d; d = d->hh.next)
+        if ((d->state == DELIVERY_STORING || d->state == DELIVERY_COMMITTING) &&
+            !router_serves(r, recipient(d)))
+            return true;
+    return false;
 }
 
 void delivery_free(struct router *r)

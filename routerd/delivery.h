@@ -32,5 +32,7 @@ bool delivery_on_reply(struct router *r, uint64_t number, const Muster__ImReply 
 void delivery_on_proxyd_link(struct router *r, bool up);
 /* Users were let go: what is not settled goes to who serves them now. */
 void delivery_release(struct router *r);
+/* Is one of a user who was let go still to be settled here? */
+bool delivery_is_letting_go(const struct router *r);
 void delivery_free(struct router *r);
 void delivery_check(const struct router *r);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "routerd/account.h"
+#include "routerd/delivery.h"
 #include "routerd/known.h"
+#include "routerd/later.h"
 #include "routerd/moves.h"
 #include "routerd/session.h"
 #include "routerd/stream.h"
@@ -72,6 +74,22 @@ void release_taken(struct router *r, const struct view *next)
     }
     if (any)
         release(r, homes, next);
+}
+
+static void on_view_done(struct router *r, const struct later_args *args)
+{
+    if (args->of[0] > r->view_done)
+        r->view_done = args->of[0];
+}
+
+void release_finish(struct router *r)
+{
+    r->view_waits = !r->restored || delivery_is_letting_go(r);
+    if (r->view_waits)
+        return;
+    known_release(r); /* what came late */
+    if (r->view.version)
+        later_commit(r, on_view_done, (struct later_args){{r->view.version}});
 }
 
 void release_all(struct router *r)

@@ -246,19 +246,6 @@ void router_on_offline(struct router *r, uint64_t request, int status,
 
 /* ---- moves ---- */
 
-static void on_view_done(struct router *r, const struct later_args *args)
-{
-    if (args->of[0] > r->view_done)
-        r->view_done = args->of[0];
-}
-
-/* What the view took and gave is done once both memories know it. */
-static void finish_view(struct router *r)
-{
-    if (r->restored)
-        later_commit(r, on_view_done, (struct later_args){{r->view.version}});
-}
-
 /* What was under way to users who moved finds its new way. */
 static void follow_moves(struct router *r)
 {
@@ -271,10 +258,11 @@ static void follow_moves(struct router *r)
 void router_on_view(struct router *r, const struct view *view, const struct router_now *now)
 {
     begin(r, now);
+    r->view_waits = false;
     release_taken(r, view);
     r->view = *view;
     follow_moves(r);
-    finish_view(r);
+    release_finish(r);
     end(r);
 }
 
@@ -294,7 +282,7 @@ void router_on_restored(void *ctx)
 
     r->restored = true;
     follow_moves(r);
-    finish_view(r);
+    release_finish(r);
 }
 
 static void end_deleted(struct router *r, struct account *a)

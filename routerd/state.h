@@ -196,6 +196,7 @@ struct router {
     bool leased, restored;
     bool serving[VIEW_NODES_MAX + 1]; /* users of that home are activated here */
     uint64_t view_done;
+    bool view_waits; /* the view is in force, but not carried out yet */
     struct timers timers;
     bool has_secret;
     uint8_t secret[32]; /* for the salts of nobody */

@@ -52,12 +52,8 @@ static void nothing_is_said_without_tls(void **state)
 static void a_host_that_is_not_ours_is_unknown(void **state)
 {
     struct world *w = *state;
-    struct world_client *c = mem_new(sizeof(*c));
+    struct world_client *c = world_dial(w, 1);
 
-    c->stream = ++w->last_stream;
-    c->node = 1;
-    buf_init(&c->out, 65536);
-    DL_APPEND(w->clients, c);
     world_open(w, c, "example.org", true);
     world_expect(c, "<stream:stream");
     world_expect(c, "<stream:error><host-unknown");

@@ -495,9 +495,8 @@ static inline void world_do_job(struct world *w)
 
 /* ---- making things happen ---- */
 
-static inline void world_deliver(struct world *w)
+static inline void world_deliver(struct world *w, struct world_frame *f)
 {
-    struct world_frame *f = w->frames;
     struct world_node *n = &w->nodes[f->to];
     Muster__Envelope *e = muster__envelope__unpack(NULL, f->len, f->bytes);
 
@@ -551,21 +550,24 @@ static inline void world_check(struct world *w)
     }
 }
 
+static inline void world_tick(struct world *w)
+{
+    for (uint32_t i = 1; i <= WORLD_NODES; i++) {
+        if (w->nodes[i].router && mono_reached(w->now.mono, router_deadline(w->nodes[i].router)))
+            router_tick(w->nodes[i].router, &w->now);
+        if (w->nodes[i].router && mono_reached(w->now.mono, replica_deadline(w->nodes[i].replica)))
+            replica_tick(w->nodes[i].replica, w->now.mono);
+    }
+}
+
 /* Ticks what is due, and goes on until nothing happens any more. */
 static inline void world_run(struct world *w)
 {
     for (int rounds = 0; rounds < 100000; rounds++) {
-        for (uint32_t i = 1; i <= WORLD_NODES; i++) {
-            if (w->nodes[i].router &&
-                mono_reached(w->now.mono, router_deadline(w->nodes[i].router)))
-                router_tick(w->nodes[i].router, &w->now);
-            if (w->nodes[i].router &&
-                mono_reached(w->now.mono, replica_deadline(w->nodes[i].replica)))
-                replica_tick(w->nodes[i].replica, w->now.mono);
-        }
+        world_tick(w);
         world_flush(w);
         if (w->frames)
-            world_deliver(w);
+            world_deliver(w, w->frames);
         else if (w->jobs)
             world_do_job(w);
         else if (!world_end_streams(w) && !world_pending(w))
@@ -621,19 +623,25 @@ static inline void world_give_view(struct world *w, struct world_node *n)
     router_on_serving(n->router, true, &w->now);
 }
 
-/* Who serves the users of node 1 and of node 2; 0: nobody. A live node is told. */
-static inline void world_serve(struct world *w, uint32_t of1, uint32_t of2)
+/* A new view: who serves the users of node 1 and of node 2; 0: nobody. No node is told yet. */
+static inline void world_change_view(struct world *w, uint32_t of1, uint32_t of2)
 {
     w->view.version++;
     w->view.epoch++;
     w->view.nodes[0].served_by = of1;
     w->view.nodes[1].served_by = of2;
+}
+
+/* The same, and all that live are told. */
+static inline void world_serve(struct world *w, uint32_t of1, uint32_t of2)
+{
+    world_change_view(w, of1, of2);
     for (uint32_t i = 1; i <= WORLD_NODES; i++)
         world_give_view(w, &w->nodes[i]);
     world_run(w);
 }
 
-static inline void world_link(struct world *w, bool up)
+static inline void world_set_link(struct world *w, bool up)
 {
     w->linked = up && w->nodes[1].router && w->nodes[2].router;
     if (w->linked)
@@ -655,6 +663,11 @@ static inline void world_link(struct world *w, bool up)
             replica_link_down(n->replica, w->now.mono);
         router_on_node_link(n->router, 3 - i, w->linked, &w->now);
     }
+}
+
+static inline void world_link(struct world *w, bool up)
+{
+    world_set_link(w, up);
     world_run(w);
 }
 
@@ -691,7 +704,7 @@ static inline void world_start(struct world *w, uint32_t number)
 }
 
 /* A power cut: its connections break, too. */
-static inline void world_kill(struct world *w, uint32_t number)
+static inline void world_power_off(struct world *w, uint32_t number)
 {
     struct world_node *n = &w->nodes[number];
     struct world_client *c;
@@ -707,18 +720,35 @@ static inline void world_kill(struct world *w, uint32_t number)
     n->router = NULL;
     n->replica = NULL;
     n->proxyd = n->presenced = false;
-    world_link(w, false);
+    world_set_link(w, false);
+}
+
+static inline void world_kill(struct world *w, uint32_t number)
+{
+    world_power_off(w, number);
+    world_run(w);
 }
 
 static inline void world_user(struct world *w, const char *name, uint32_t home)
 {
+    static struct {
+        char name[16];
+        struct credentials credentials;
+    } made[8]; /* they cost some milliseconds */
     struct user user = {.home = home, .display_name = name};
     char aor[64];
+    size_t i = 0;
 
     snprintf(aor, sizeof(aor), "%s@muster.test", name);
     user.aor = aor;
-    digest_credentials(str_of(name), STR("muster.test"), STR("secret"),
-                       (const uint8_t *)"0123456789abcdef", &user.credentials);
+    while (made[i].name[0] && strcmp(made[i].name, name) != 0)
+        i++;
+    if (!made[i].name[0]) {
+        digest_credentials(str_of(name), STR("muster.test"), STR("secret"),
+                           (const uint8_t *)"0123456789abcdef", &made[i].credentials);
+        snprintf(made[i].name, sizeof(made[i].name), "%s", name);
+    }
+    user.credentials = made[i].credentials;
     directory_put(w->directory, &user);
 }
 
@@ -795,8 +825,8 @@ static inline void world_free(struct world *w)
 
 /* ---- clients ---- */
 
-/* Opens a stream, or opens it again after a restart. */
-static inline void world_open(struct world *w, struct world_client *c, const char *to, bool tls)
+/* The header of a stream comes, or comes again after a restart; nothing else happens yet. */
+static inline void world_header(struct world *w, struct world_client *c, const char *to, bool tls)
 {
     struct arena arena;
     struct xml_node *root;
@@ -810,10 +840,17 @@ static inline void world_open(struct world *w, struct world_client *c, const cha
     open.root = root;
     router_on_stream_open(w->nodes[c->node].router, c->stream, &open, &w->now);
     arena_done(&arena);
+}
+
+/* The same, and all that follows. */
+static inline void world_open(struct world *w, struct world_client *c, const char *to, bool tls)
+{
+    world_header(w, c, to, tls);
     world_run(w);
 }
 
-static inline struct world_client *world_connect(struct world *w, uint32_t node, bool tls)
+/* A connection on which nothing was said yet. */
+static inline struct world_client *world_dial(struct world *w, uint32_t node)
 {
     struct world_client *c = mem_new(sizeof(*c));
 
@@ -821,6 +858,13 @@ static inline struct world_client *world_connect(struct world *w, uint32_t node,
     c->node = node;
     buf_init(&c->out, WORLD_OUT_MAX);
     DL_APPEND(w->clients, c);
+    return c;
+}
+
+static inline struct world_client *world_connect(struct world *w, uint32_t node, bool tls)
+{
+    struct world_client *c = world_dial(w, node);
+
     world_open(w, c, "muster.test", tls);
     return c;
 }
