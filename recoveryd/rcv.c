@@ -592,14 +592,6 @@ struct rcv *rcv_new(const struct rcv_config *config, mono_t now, uint64_t unix_m
         if (config->found[service])
             services_started(&r->services, (Muster__Service)service, config->found[service], now,
                              unix_ms);
-    for (int service = 0; service < SERVICES_COUNT; service++)
-        if (config->found[service])
-            services_started(&r->services, (Muster__Service)service, config->found[service], now,
-                             unix_ms);
-    for (int service = 0; service < SERVICES_COUNT; service++)
-        if (config->found[service])
-            services_started(&r->services, (Muster__Service)service, config->found[service], now,
-                             unix_ms);
     peer_init(&r->peer, config->timers.heartbeat_timeout_ms,
               config->timers.init_heartbeat_timeout_ms, now);
     if (!mono_reached(now, config->inherited_lease) && r->disk.goal != RCV_UNKNOWN &&
