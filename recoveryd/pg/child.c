@@ -98,7 +98,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 /* Standard output and error in one pipe, in the order in which they were written. */
 static int spawn(uv_loop_t *loop, struct child *c)
 {
-    char *args[CHILD_ARGS_MAX + 1] = {NULL};
+    /* It dies with us: a successor of ours must not meet a pg_rewind that is still at work. */
+    char *args[CHILD_ARGS_MAX + 5] = {"setpriv", "--pdeathsig", "KILL", "--"};
     uv_file ends[2];
     int r = uv_pipe(ends, UV_NONBLOCK_PIPE, 0);
 
@@ -111,7 +112,7 @@ static int spawn(uv_loop_t *loop, struct child *c)
         return r;
     }
     for (size_t i = 0; i < CHILD_ARGS_MAX && c->config.args[i]; i++)
-        args[i] = (char *)c->config.args[i];
+        args[i + 4] = (char *)c->config.args[i];
 
     uv_stdio_container_t stdio[] = {
         {.flags = UV_IGNORE},
@@ -119,7 +120,7 @@ static int spawn(uv_loop_t *loop, struct child *c)
         {.flags = UV_INHERIT_FD, .data.fd = ends[1]},
     };
     uv_process_options_t options = {
-        .file = c->config.args[0],
+        .file = args[0],
         .args = args,
         .exit_cb = on_exit,
         .stdio = stdio,

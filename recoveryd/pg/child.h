@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * A tool that runs, says something and ends: initdb, pg_basebackup, psql.
+ * A tool that runs, says something and ends: initdb, pg_basebackup, psql. It is killed when this
+ * process dies, in whatever way (setpriv of util-linux sees to that).
  */
 #include <uv.h>
 

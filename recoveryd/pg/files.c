@@ -266,8 +266,10 @@ int files_install(const struct conf *conf, bool standby, struct err *ret_err)
 {
     struct path data = in_dir(conf, "data"), new_data = in_dir(conf, "data.new");
 
+    /* Between the two renames there is no cluster: that must not look like a new node. */
     if (standby &&
-        files_write(in_dir(conf, "data.new/standby.signal").text, STR(""), NULL, ret_err) != 0)
+        (files_write(in_dir(conf, "data.new/standby.signal").text, STR(""), NULL, ret_err) != 0 ||
+         files_mark(conf, ret_err) != 0))
         return -1;
     if (move_aside(conf, ret_err) != 0 || rename_durably(new_data.text, data.text, ret_err) != 0 ||
         unmark(conf, ret_err) != 0)
