@@ -15,7 +15,7 @@ enum { STEP_WORDS_MAX = 200 /* of a tool, in our sentence */, STEP_TEXT_MAX = 8 
 operation_step step_set_configuration, step_set_upstream;
 /* A standby that is about to be promoted will not wait for the node whose place it takes. */
 operation_step step_set_alone;
-/* Waits for left-over processes of a killed postmaster, and tries again for ten seconds. */
+/* Waits for left-over processes of a killed postmaster, and tries again for five seconds. */
 operation_step step_be_started;
 operation_step step_be_stopped;
 /* A new cluster is made as DIR/data.new. */

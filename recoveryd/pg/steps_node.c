@@ -6,7 +6,7 @@
 #include "recoveryd/pg/settings.h"
 #include "recoveryd/pg/steps.h"
 
-enum { START_ATTEMPTS = 20, START_RETRY_MS = 500, QUIT_AFTER_MAX_MS = 15000 };
+enum { START_ATTEMPTS = 10, START_RETRY_MS = 500, QUIT_AFTER_MAX_MS = 15000 };
 
 /* ---- what steps share ---- */
 

@@ -7,7 +7,7 @@
 #include "recoveryd/pg/settings.h"
 #include "recoveryd/pg/steps.h"
 
-enum { RECEIVING_MS = 10000 }; /* a standby that can stream does so within this */
+enum { RECEIVING_MS = 8000 }; /* a standby that can stream does so: after 5 s its slot is free */
 
 static void run_psql(struct operation *op, const char *sql, operation_child_cb *then)
 {
