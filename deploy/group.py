@@ -45,13 +45,10 @@ class Refused(Exception):
 class Group:
     def __init__(self, directory, user=None):
         self.path = os.path.abspath(directory)  # as it was named, maybe a link
+        self.dir = os.path.realpath(self.path)  # which only root may be able to follow
         self.user = unprivileged_user(user) if os.geteuid() == 0 else None
         self.settings = {"netns": False, "sets": []}
         self.load()
-
-    @property
-    def dir(self):
-        return os.path.realpath(self.path)
 
     def load(self):
         try:
@@ -109,6 +106,7 @@ class Group:
                 os.rmdir(self.path)
             os.symlink(tempfile.mkdtemp(prefix="muster-", dir="/var/tmp"), self.path)
         os.makedirs(self.path, mode=0o700, exist_ok=True)
+        self.dir = os.path.realpath(self.path)
         if self.user:
             os.chown(self.dir, self.user.pw_uid, self.user.pw_gid)
 
@@ -262,10 +260,9 @@ class Group:
         self.down()
         if not self.exists:
             return
-        directory = self.dir
         if os.path.islink(self.path):
             os.unlink(self.path)
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(self.dir, ignore_errors=True)
 
     # ---- privileges ----
 

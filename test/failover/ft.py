@@ -36,7 +36,6 @@ class Script:
         self.bin, self.directory = options.bin.resolve(), options.dir.resolve()
         self.narrate, self.actors = options.narrate, {}
         self.fault_at = self.fault_done_at = None
-        self.measured = []
 
     def do_failover(self, sentence):
         """failover "SENTENCE": what this script shows. The first line of every script."""
@@ -47,11 +46,10 @@ class Script:
         self.say(sentence)
 
     def say(self, sentence):
-        print(f"== {sentence}" if not self.narrate else sentence, flush=True)
+        print(sentence if self.narrate else f"== {sentence.strip()}", flush=True)
 
     def measure(self, what, value):
-        self.measured.append(f"{what}: {value:.2f} s")
-        self.say(self.measured[-1])
+        self.say(f"   {what}: {value:.2f} s")
 
     def actor(self, name):
         if name not in self.actors:

@@ -109,7 +109,7 @@ class Node(Actor):
         if not come:
             raise Failed(f"{self.name} is {self.state()}, not {' '.join(what)}, after {limit}")
         if what[0] == "Running in Backup Mode":
-            self.script.measure("full service", time.time() - self.script.fault_at)
+            self.script.measure("full service after", time.time() - self.script.fault_at)
 
     def do_never(self, *words):
         """never STATE for TIME: the node does not say that of itself."""
@@ -140,7 +140,8 @@ class Node(Actor):
 
     def log_files(self):
         directory = f"{self.directory}/log"
-        return [f"{directory}/{name}" for name in sorted(os.listdir(directory))]
+        names = os.listdir(directory) if os.path.isdir(directory) else []
+        return [f"{directory}/{name}" for name in sorted(names)]
 
     def errors(self):
         """Log lines of level error of our daemons."""

@@ -40,7 +40,7 @@ class Talk(Actor):
         for sender, receiver in self.pairs:
             if measured:
                 took = self.first_delivery(sender, receiver, since) - self.script.fault_at
-                self.script.measure(f"first delivery {sender.name} to {receiver.name}", took)
+                self.script.measure(f"first delivery from {sender.name} to {receiver.name} after", took)
 
     def do_gap(self, of, name):
         """gap of NAME: messages were sent to NAME between the last fault and NAME's resumption,
@@ -55,7 +55,7 @@ class Talk(Actor):
                                       for message in between), 5):
             raise Failed(f"of {len(between)} messages sent to {name} between nodes not all came "
                          "exactly once")
-        self.script.say(f"while {name} was between nodes {sender.name} sent {len(between)} "
+        self.script.say(f"   while {name} was between nodes {sender.name} sent {len(between)} "
                         "messages; each came exactly once")
 
     def do_stop(self, *words):
@@ -68,7 +68,8 @@ class Talk(Actor):
         for sender, _ in self.pairs:
             sender.end_talk()
         wait_until(lambda: not any(self.lost(s, r) for s, r in self.pairs), 5)
-        self.script.say(self.counts())
+        for line in self.counts().split("; "):
+            self.script.say("   " + line)
         for sender, receiver in self.pairs:
             if sender.ledger.open or self.lost(sender, receiver) or doubled(sender, receiver):
                 raise Failed(f"{sender.name} to {receiver.name}: "

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 
-import slixmpp
+logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
+import slixmpp  # noqa: E402 (it complains while it is imported)
 
 from actor import Actor, Failed, Ledger
 from node import password_of
@@ -16,8 +17,6 @@ PORT = 5222
 RETRY_SECONDS = 0.2
 NEGOTIATION_SECONDS = 5
 ACK_REQUEST_SECONDS = 0.2
-
-logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
 
 
 class Unacknowledged(collections.deque):
