@@ -101,10 +101,13 @@ static void note_done(struct rcv *r)
 /* Idle by an operator's word: its daemons rest until it is wanted again. */
 static bool may_rest(const struct rcv *r)
 {
+    const Muster__Heartbeat *last = &r->peer.last;
+
+    /* What the peer has just decided may be a fallback. */
+    if (rcv_peer_alive(r) && (last->request == RCV_WISH_FALLBACK || last->epoch > r->disk.epoch))
+        return false;
     return r->disk.goal == RCV_NONE && r->reported == RCV_NONE &&
-           r->disk.cause == MUSTER__STATE_REASON__ON_ADMIN_REQUEST &&
-           r->wish != RCV_WISH_FALLBACK &&
-           !(rcv_peer_alive(r) && r->peer.last.request == RCV_WISH_FALLBACK);
+           r->disk.cause == MUSTER__STATE_REASON__ON_ADMIN_REQUEST && r->wish != RCV_WISH_FALLBACK;
 }
 
 static void follow_services(struct rcv *r)

@@ -79,6 +79,15 @@ void peer_tick(struct peer *p, mono_t now)
     judge(p);
 }
 
+void peer_dozed(struct peer *p, mono_t now, uint64_t ms)
+{
+    if (p->state == PEER_DEAD || p->silent)
+        return;
+    p->connect_failed = p->listeners_refused = false;
+    if (mono_reached(mono_after(now, ms), p->silent_at))
+        p->silent_at = mono_after(now, ms);
+}
+
 void peer_overslept(struct peer *p, mono_t now)
 {
     p->silent = p->connect_failed = p->listeners_refused = false;

@@ -49,6 +49,9 @@ void peer_link_lost(struct peer *p);
 void peer_connect_failed(struct peer *p, bool listeners_refused);
 void peer_tick(struct peer *p, mono_t now);
 
+/* We were held up for a moment: what the peer said in it has still to be read, in `ms`. */
+void peer_dozed(struct peer *p, mono_t now, uint64_t ms);
+
 /* We slept: what we did not hear in that time proves nothing, nor does what we knew before: a dead
  * peer may have come back. Silence counts from now. */
 void peer_overslept(struct peer *p, mono_t now);

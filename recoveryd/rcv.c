@@ -297,8 +297,11 @@ static mono_t unheard_at(const struct rcv *r)
 static void note_sleep(struct rcv *r)
 {
     mono_t lease_end = mono_after(r->last_step, r->config.timers.serving_lease_ms);
+    uint64_t moment_ms = 2 * r->config.timers.heartbeat_interval_ms;
     bool slept = mono_reached(r->now, lease_end);
 
+    if (mono_reached(r->now, mono_after(r->last_step, moment_ms)))
+        peer_dozed(&r->peer, r->now, moment_ms);
     r->last_step = r->now;
     if (rcv_alone(r) || (!slept && !mono_reached(r->now, mono_min(r->sure_until, unheard_at(r)))))
         return;
@@ -582,8 +585,10 @@ struct rcv *rcv_new(const struct rcv_config *config, mono_t now, uint64_t unix_m
     r->disk = config->plan;
     r->sure = true;
     r->decided_seq = 1;
+    /* Higher than our predecessor's, who did not make one a millisecond. */
+    r->view.version = now.ms;
     /* Daemons that we find hold whom they were given last, until they have done our first view. */
-    r->granted_version = 1;
+    r->granted_version = r->view.version + 1;
     r->database_ill_since = r->following_lost = r->fallback_ready_since = MONO_NEVER;
     r->sync_at = r->sure_until = MONO_NEVER;
     r->op_backoff_ms = 100;

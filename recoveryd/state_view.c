@@ -171,7 +171,7 @@ void state_view_update(struct rcv *r)
         v.count = 2;
     }
     v.version = r->view.version;
-    if (r->view.version != 0 && same_view(&v, &r->view))
+    if (r->view.count != 0 && same_view(&v, &r->view))
         return;
     v.version++;
     r->view = v;
