@@ -12,9 +12,16 @@
 
 /* ---- the door to the core ---- */
 
+static void on_database(void *ctx, const struct postgres_status *s);
+
 static void on_timer(uv_timer_t *timer)
 {
-    manager_step(timer->data, (struct rcv_event){.type = RCV_TICK});
+    struct manager *m = timer->data;
+
+    /* How far the standby is behind changes without a word. */
+    if (m->postgres)
+        on_database(m, postgres_status(m->postgres));
+    manager_step(m, (struct rcv_event){.type = RCV_TICK});
 }
 
 static void arm(struct manager *m)

@@ -375,14 +375,12 @@ static void start_recoveryd(struct group_node *n)
         return;
     n->boot_id = config.boot_id;
     n->frozen_until = 0;
+    for (int s = 1; s < GROUP_SERVICES; s++)
+        config.found[s] = n->daemons[s].running ? n->daemons[s].pid : 0;
     n->rcv = rcv_new(&config, (mono_t){g->now}, UNIX_MS + g->now);
     arm(n);
     group_happen(g, HAPPEN_CONNECT, n->number, 5);
     group_happen(g, HAPPEN_DATABASE_POLL, n->number, 10);
-    for (int s = 1; s < GROUP_SERVICES; s++)
-        if (n->daemons[s].running)
-            group_step(n, (struct rcv_event){.type = RCV_SERVICE_STARTED,
-                                             .process = {(Muster__Service)s, n->daemons[s].pid}});
 }
 
 static void end_recoveryd(struct group_node *n)
