@@ -73,6 +73,9 @@ static bool do_routerd(void *ctx, const Muster__Envelope *envelope)
 {
     const struct shell *s = ctx;
 
+    if (envelope->body_case == MUSTER__ENVELOPE__BODY_REGISTRATION && *envelope->registration->aor)
+        log_debug("bindings", log_str("aor", envelope->registration->aor),
+                  log_u64("count", envelope->registration->bindings));
     return send_to(s->routerd, envelope);
 }
 
