@@ -80,15 +80,10 @@ static void each_queued(void *ctx, const struct replica_record *record)
 static void each_known(void *ctx, const struct replica_record *record)
 {
     struct activation *n = ctx;
-    Muster__KnownIm *m;
+    struct known_record known;
 
-    if (!comes(n, record->user))
-        return;
-    m = muster__known_im__unpack(NULL, record->value.len, (const uint8_t *)record->value.p);
-    if (!m)
-        return;
-    known_restore(n->router, record->key, m->expires_unix_ms);
-    muster__known_im__free_unpacked(m, NULL);
+    if (comes(n, record->user) && record_find_known(n->router, record->key, &known))
+        known_restore(n->router, record->key, known.expires_unix_ms);
 }
 
 static void each_stored(void *ctx, const struct replica_record *record)
@@ -120,17 +115,16 @@ static void each_sip(void *ctx, const struct replica_record *record)
 static void know(struct router *r, const Muster__QueuedStanza *q)
 {
     struct str key = q->im ? known_key(q->im) : (struct str){NULL, 0};
-    struct str to = key.p ? str_sub(key, str_rfind(key, '\0') + 1, SIZE_MAX) : key;
 
-    if (key.p && !known_has(r, key))
-        known_put(r, key, str_sub(key, 0, str_find(key, '\0')), to);
+    if (key.p && known_state(r, key) == KNOWN_NOT)
+        known_put(r, key, KNOWN_DELIVERED);
     mem_free((void *)key.p);
 }
 
 /* Counts it in its session; without one, its message is routed again. */
 static void take_queued(struct router *r, struct str key)
 {
-    uint64_t number = record_queue_number(key);
+    uint64_t number = record_number(key);
     Muster__QueuedStanza *q = record_queued(r, key.p, number);
     struct session *s;
 
@@ -192,8 +186,7 @@ static void build(struct activation *n)
     while (n->stored) {
         struct str key = forget(&n->stored, &f);
 
-        offline_delete(r, str_sub(key, 0, key.len - 9),
-                       record_queue_number(str_sub(key, key.len - 8, 8)));
+        offline_delete(r, str_sub(key, 0, key.len - 9), record_number(key));
         mem_free(f);
     }
 }
@@ -229,7 +222,7 @@ void activate(struct router *r)
     build(&n);
     presence_activated(r);
     HASH_ITER (hh, r->accounts, a, next) {
-        if (a->bindings && comes(&n, str_of(a->aor)))
+        if (comes(&n, str_of(a->aor))) /* what was stored at the last moment */
             offline_kick(r, str_of(a->aor));
     }
     forward_retry(r, 0);

@@ -159,17 +159,25 @@ static void on_committed(struct router *r, const struct later_args *args)
         finish_with(d, MUSTER__IM_REPLY__RESULT__ACCEPTED);
 }
 
+static void know(struct delivery *d, enum known_state state)
+{
+    struct str key = known_key(d->im);
+
+    if (key.p && is_ours(d))
+        known_put(d->router, key, state);
+    mem_free((void *)key.p);
+}
+
 /* It has a place. When both memories know that, it is accepted. */
-static void settle(struct delivery *d)
+static void settle(struct delivery *d, enum known_state state)
 {
     struct router *r = d->router;
 
     timer_clear(&r->timers, &d->timer);
     d->state = DELIVERY_COMMITTING;
-    if (d->key.p && is_ours(d)) {
-        known_put(r, d->key, jid_bare(str_of(d->im->from)), recipient(d));
+    know(d, state);
+    if (!d->again && !d->stored_id)
         count_metric(r, METRIC_IMS, 1);
-    }
     if (d->stored_id && is_ours(d))
         (void)!record_put_stored(r, recipient(d), d->stored_id);
     forget_queued(d); /* in the same frame as its new place */
@@ -265,7 +273,7 @@ static void on_stored(struct router *r, int status, struct str text, void *data)
     switch (status) {
     case DB_OK:
         count_metric(r, METRIC_IMS_STORED, 1);
-        settle(d);
+        settle(d, KNOWN_STORED);
         offline_kick(r, text);
         break;
     case DB_E_REFUSED:
@@ -327,7 +335,7 @@ static void attempt(struct delivery *d)
     if (a && deliver_to_sessions(a, d) > 0) {
         if (devices) /* a copy; that it was taken is not needed any more */
             (void)ask_devices(d);
-        settle(d);
+        settle(d, KNOWN_DELIVERED);
     } else if (devices && ask_devices(d)) {
         d->state = DELIVERY_ASKING;
         timer_set(&r->timers, &d->timer, mono_after(r->now.mono, DEVICE_MS));
@@ -360,7 +368,7 @@ static bool join(struct router *r, const Muster__Im *im, struct str key, struct 
         im_answer_result(r, im, origin, MUSTER__IM_REPLY__RESULT__BUSY);
         return true;
     }
-    if (!d && !known_has(r, key))
+    if (!d && known_state(r, key) == KNOWN_NOT)
         return false;
     count_metric(r, METRIC_IMS_DUPLICATE, 1);
     if (!d) { /* what made it known may not be in both memories yet */
@@ -392,9 +400,14 @@ void delivery_start(struct router *r, const Muster__Im *im, struct origin origin
 void delivery_start_stored(struct router *r, const Muster__Im *im, uint64_t id)
 {
     struct delivery *d = delivery_new(r, im);
+    struct str key = known_key(im);
 
     d->stored_id = id;
-    attempt(d);
+    if (key.p && known_state(r, key) == KNOWN_DELIVERED)
+        settle(d, KNOWN_DELIVERED);
+    else
+        attempt(d);
+    mem_free((void *)key.p);
 }
 
 void delivery_again(struct router *r, struct str queue_key, Muster__QueuedStanza *q)
@@ -439,7 +452,7 @@ bool delivery_on_reply(struct router *r, uint64_t number, const Muster__ImReply 
         return d != NULL;
     timer_clear(&r->timers, &d->timer);
     if (reply->result == MUSTER__IM_REPLY__RESULT__ACCEPTED)
-        settle(d);
+        settle(d, KNOWN_DELIVERED);
     else if (reply->result == MUSTER__IM_REPLY__RESULT__REFUSED)
         finish(d, reply);
     else

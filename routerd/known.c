@@ -44,11 +44,23 @@ struct str known_key(const Muster__Im *im)
     return (struct str){key, len};
 }
 
-bool known_has(const struct router *r, struct str key)
+enum known_state known_state(const struct router *r, struct str key)
 {
-    struct replica_record record;
+    struct known_record known;
 
-    return replica_find(r->replica, TABLE_KNOWN, key, &record);
+    if (!record_find_known(r, key, &known))
+        return KNOWN_NOT;
+    return known.stored ? KNOWN_STORED : KNOWN_DELIVERED;
+}
+
+static struct str sender_in(struct str key)
+{
+    return str_sub(key, 0, str_find(key, '\0'));
+}
+
+static struct str recipient_in(struct str key)
+{
+    return str_sub(key, str_rfind(key, '\0') + 1, SIZE_MAX);
 }
 
 /* Forgets the place in the order; the record is the caller's. */
@@ -121,7 +133,7 @@ void known_restore(struct router *r, struct str key, uint64_t expires_unix_ms)
     memcpy(k->key, key.p, key.len);
     k->len = key.len;
     k->expires_unix_ms = expires_unix_ms < latest ? expires_unix_ms : latest;
-    k->sender = sender_of(r, str_sub(key, 0, str_find(key, '\0')));
+    k->sender = sender_of(r, sender_in(key));
     k->sender->count++;
     DL_APPEND2(k->sender->oldest, k, sender_prev, sender_next);
     insert(r, k);
@@ -129,25 +141,20 @@ void known_restore(struct router *r, struct str key, uint64_t expires_unix_ms)
         timer_set(&r->timers, &r->known_timer, mono_after(r->now.mono, SWEEP_MS));
 }
 
-void known_put(struct router *r, struct str key, struct str sender, struct str recipient)
+void known_put(struct router *r, struct str key, enum known_state state)
 {
-    uint64_t expires_unix_ms = r->now.unix_ms + KNOWN_MS;
+    struct str sender = sender_in(key);
+    struct known_record known = {.expires_unix_ms = r->now.unix_ms + KNOWN_MS};
+    bool is_new = !record_find_known(r, key, &known);
     struct known_sender *others;
 
+    known.stored = state == KNOWN_STORED;
     HASH_FIND(hh, r->known_senders, sender.p, sender.len, others);
-    if (others && others->count >= KNOWN_PER_SENDER)
+    if (is_new && others && others->count >= KNOWN_PER_SENDER)
         expire(r, others->oldest);
     /* Without room, a second one will be delivered: better than to refuse the first. */
-    if (!known_has(r, key) && record_put_known(r, key, recipient, expires_unix_ms))
-        known_restore(r, key, expires_unix_ms);
-}
-
-/* The user that a key is about: what follows the second NUL. */
-static struct str recipient_of(const struct known *k)
-{
-    struct str key = {k->key, k->len};
-
-    return str_sub(key, str_rfind(key, '\0') + 1, SIZE_MAX);
+    if (record_put_known(r, key, recipient_in(key), &known) && is_new)
+        known_restore(r, key, known.expires_unix_ms);
 }
 
 void known_release(struct router *r)
@@ -155,7 +162,7 @@ void known_release(struct router *r)
     struct known *k, *next;
 
     DL_FOREACH_SAFE (r->known_first, k, next) {
-        if (!router_serves(r, recipient_of(k)))
+        if (!router_serves(r, recipient_in((struct str){k->key, k->len})))
             drop(r, k);
     }
 }

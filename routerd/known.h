@@ -3,16 +3,19 @@
 
 /*
  * IMs that were accepted, by sender, id and recipient, for ten minutes: so that a second one is
- * recognised. Of one sender the newest KNOWN_PER_SENDER are remembered. They are in the replica;
- * here is only their order.
+ * recognised, whether it comes from the sender again or out of the offline table, where a node that
+ * died may have left it. Of one sender the newest KNOWN_PER_SENDER are remembered. They are in the
+ * replica; here is only their order.
  */
 #include "routerd/state.h"
 
 enum { KNOWN_MS = 600000, KNOWN_PER_SENDER = 10000 };
 
 void known_init(struct router *r);
-bool known_has(const struct router *r, struct str key);
-void known_put(struct router *r, struct str key, struct str sender, struct str recipient);
+enum known_state { KNOWN_NOT, KNOWN_STORED, KNOWN_DELIVERED };
+enum known_state known_state(const struct router *r, struct str key);
+/* Adds it, or changes its state. */
+void known_put(struct router *r, struct str key, enum known_state state);
 /* From its record, at activation. */
 void known_restore(struct router *r, struct str key, uint64_t expires_unix_ms);
 /* Users are let go: their records stay, their order goes. */

@@ -100,11 +100,12 @@ void record_queue_key(const char *smid, uint64_t number, char ret_key[RECORD_QUE
     put_u64(ret_key + RECORD_SMID_LEN, number);
 }
 
-uint64_t record_queue_number(struct str key)
+uint64_t record_number(struct str key)
 {
     uint64_t number = 0;
 
-    for (size_t i = RECORD_SMID_LEN; i < key.len; i++)
+    assert(key.len >= 8);
+    for (size_t i = key.len - 8; i < key.len; i++)
         number = number << 8 | (uint8_t)key.p[i];
     return number;
 }
@@ -145,12 +146,29 @@ Muster__QueuedStanza *record_queued(struct router *r, const char *smid, uint64_t
     return muster__queued_stanza__unpack(NULL, record.value.len, (const uint8_t *)record.value.p);
 }
 
-bool record_put_known(struct router *r, struct str key, struct str user, uint64_t expires_unix_ms)
+bool record_put_known(struct router *r, struct str key, struct str user,
+                      const struct known_record *known)
 {
     Muster__KnownIm m = MUSTER__KNOWN_IM__INIT;
 
-    m.expires_unix_ms = expires_unix_ms;
+    m.expires_unix_ms = known->expires_unix_ms;
+    m.stored = known->stored;
     return put(r, TABLE_KNOWN, key, user, &m.base);
+}
+
+bool record_find_known(const struct router *r, struct str key, struct known_record *ret_known)
+{
+    struct replica_record record;
+    Muster__KnownIm *m;
+
+    if (!replica_find(r->replica, TABLE_KNOWN, key, &record))
+        return false;
+    m = muster__known_im__unpack(NULL, record.value.len, (const uint8_t *)record.value.p);
+    if (!m)
+        return false;
+    *ret_known = (struct known_record){m->expires_unix_ms, m->stored};
+    muster__known_im__free_unpacked(m, NULL);
+    return true;
 }
 
 /* The key of a stored message, in memory that the caller frees. */

@@ -27,13 +27,20 @@ void record_delete_session(const struct session *s); /* and its counters */
 bool record_put_counters(struct session *s);
 
 void record_queue_key(const char *smid, uint64_t number, char ret_key[RECORD_QUEUE_KEY_LEN]);
-uint64_t record_queue_number(struct str key);
+/* The number that a key of TABLE_QUEUE or TABLE_STORED ends with. */
+uint64_t record_number(struct str key);
 bool record_put_queued(struct session *s, uint64_t number, struct str xml, const Muster__Im *im);
 void record_delete_queued(struct session *s, uint64_t number);
 /* NULL when there is none; free with muster__queued_stanza__free_unpacked(). */
 Muster__QueuedStanza *record_queued(struct router *r, const char *smid, uint64_t number);
 
-bool record_put_known(struct router *r, struct str key, struct str user, uint64_t expires_unix_ms);
+struct known_record {
+    uint64_t expires_unix_ms;
+    bool stored;
+};
+bool record_put_known(struct router *r, struct str key, struct str user,
+                      const struct known_record *known);
+bool record_find_known(const struct router *r, struct str key, struct known_record *ret_known);
 bool record_put_stored(struct router *r, struct str aor, uint64_t id);
 bool record_has_stored(struct router *r, struct str aor, uint64_t id);
 void record_delete_stored(struct router *r, struct str aor, uint64_t id);

@@ -56,6 +56,7 @@ struct sim {
     struct message messages[MESSAGES_MAX];
     int message_count;
     bool quiet; /* no faults and no new messages any more */
+    bool safe;  /* a node may die */
 
     mono_t mend_at; /* the link */
     uint32_t dead;  /* a node; 0: none */
@@ -336,7 +337,8 @@ static void read_some(struct person *p, size_t most)
     if (p->restart) {
         p->restart = false;
         xml_stream_restart(p->parser);
-        world_header(p->sim->w, c, "muster.test", true);
+        if (!c->closed)
+            world_header(p->sim->w, c, "muster.test", true);
     }
     if (c->closed && c->out.len == 0)
         forget_connection(p);
@@ -543,8 +545,19 @@ static void end_move(struct sim *s)
     s->giving = 0;
 }
 
+/* Both memories hold all that was committed, also what did not wait because they were not in sync
+ * yet: only from then on may one of them be lost. */
+static void watch_sync(struct sim *s)
+{
+    if (!in_sync(s))
+        s->safe = false;
+    else if (!s->w->frames && !world_pending(s->w))
+        s->safe = true;
+}
+
 static void disturb(struct sim *s)
 {
+    watch_sync(s);
     mend_link(s);
     recover(s);
     end_move(s);
@@ -552,9 +565,9 @@ static void disturb(struct sim *s)
         return;
     if (s->w->linked && chance(s, 400))
         cut_link(s);
-    else if (in_sync(s) && chance(s, 300))
+    else if (s->safe && chance(s, 300))
         kill_node(s);
-    else if (in_sync(s) && chance(s, 200))
+    else if (s->safe && chance(s, 200))
         begin_move(s);
 }
 
@@ -570,6 +583,36 @@ static struct world_frame *next_frame(struct sim *s)
             return f;
     }
     return s->w->frames;
+}
+
+static void deliver(struct sim *s)
+{
+    struct world_frame *f = next_frame(s);
+    Muster__Envelope *e;
+
+    if (!f)
+        return;
+    e = muster__envelope__unpack(NULL, f->len, f->bytes);
+    if (e->body_case == MUSTER__ENVELOPE__BODY_IM)
+        tell_all(s, "node %u -> %u Im %d %s %s %.*s", (unsigned)f->from, (unsigned)f->to,
+                 (int)e->id, e->im->from, e->im->id, (int)e->im->body.len, e->im->body.data);
+    else if (e->body_case == MUSTER__ENVELOPE__BODY_IM_REPLY)
+        tell_all(s, "node %u -> %u ImReply %d %d", (unsigned)f->from, (unsigned)f->to, (int)e->id,
+                 (int)e->im_reply->result);
+    muster__envelope__free_unpacked(e, NULL);
+    world_deliver(s->w, f);
+}
+
+static void answer(struct sim *s)
+{
+    static const char *const works[] = {"roster", "put", "delete", "store", "list", "forget"};
+    struct world_job *j = s->w->jobs;
+
+    if (!j)
+        return;
+    tell_all(s, "database %s %s for node %u, %.*s", works[j->work], j->aor, (unsigned)j->node,
+             j->im ? (int)j->im->body.len : 0, j->im ? (const char *)j->im->body.data : "");
+    world_do_job(s->w);
 }
 
 static void pass_time(struct sim *s)
@@ -588,12 +631,10 @@ static void step(struct sim *s)
     switch (draw(s, 8)) {
     case 0:
     case 1:
-        if (w->frames)
-            world_deliver(w, next_frame(s));
+        deliver(s);
         break;
     case 2:
-        if (w->jobs)
-            world_do_job(w);
+        answer(s);
         break;
     case 3:
         world_flush(w);

@@ -688,7 +688,7 @@ static inline void world_start(struct world *w, uint32_t number)
     });
     n->replica = replica_new(&(struct replica_config){
         .service = MUSTER__SERVICE__ROUTERD,
-        .boot_id = ++w->last_boot,
+        .boot_id = ++w->last_boot << 32, /* the replica counts on from it */
         .commit_timeout_ms = 200,
         .restore_timeout_ms = 1000,
         .bytes_max = 64 << 20,
