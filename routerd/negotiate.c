@@ -22,6 +22,13 @@ enum { FAILURES_MAX = 5, HELD_MAX = 16, HELD_MS = 5000, FEATURES_MAX = 8192, STA
 
 /* ---- features ---- */
 
+/* A client that knows other channel bindings than ours tries them where -PLUS is offered, and fails;
+ * so the operator decides. */
+static bool offers_binding(const struct stream *st)
+{
+    return st->has_exporter && st->router->params->routerd_channel_binding;
+}
+
 static struct sasl_config sasl_config_of(struct stream *st)
 {
     struct router *r = st->router;
@@ -29,7 +36,7 @@ static struct sasl_config sasl_config_of(struct stream *st)
         .directory = r->directory,
         .domain = r->domain,
         .tls = st->tls,
-        .exporter = st->has_exporter ? st->exporter : NULL,
+        .exporter = offers_binding(st) ? st->exporter : NULL,
         .secret = r->secret,
     };
 
@@ -48,7 +55,7 @@ static void put_mechanisms(struct stream *st, struct buf *b)
     for (size_t i = 0; (name = sasl_mechanism(&config, i)); i++)
         buf_printf(b, "<mechanism>%s</mechanism>", name);
     buf_puts(b, "</mechanisms>");
-    if (st->has_exporter)
+    if (offers_binding(st))
         buf_puts(b, "<sasl-channel-binding xmlns=\"" NS_SASL_CB
                     "\"><channel-binding type=\"tls-exporter\"/></sasl-channel-binding>");
 }
