@@ -245,8 +245,7 @@ static void hand_over(struct rcv *r, struct rcv_plan *n)
 
 static bool unable_and_nobody_can(const struct rcv *r)
 {
-    return serves_in_vain(r) && rcv_settled(r) &&
-           (rcv_alone(r) || (rcv_peer_settled(r) && !peer_can_take_over(r)));
+    return serves_in_vain(r) && (rcv_alone(r) || (rcv_peer_settled(r) && !peer_can_take_over(r)));
 }
 
 /* ---- 4x: operators, and the automatic fallback ---- */
@@ -352,6 +351,11 @@ static bool all_have_recovered(const struct rcv *r)
            (peer_goal(r) == RCV_FAILED || peer_goal(r) == RCV_NONE) && is_first(r);
 }
 
+static void recover_all(struct rcv *r, struct rcv_plan *n)
+{
+    decide(r, n, RCV_OWN, r->disk.cause);
+}
+
 static bool only_we_have_recovered(const struct rcv *r)
 {
     uint64_t wait_ms = r->forced ? 0 : FAILED_RETRY_MS;
@@ -408,7 +412,7 @@ static const struct rule {
     {50, starts_alone,               serve_own},
     {51, all_start,                  resume_all},
     {52, starts_without_peer,        start_without_peer},
-    {53, all_have_recovered,         serve_own},
+    {53, all_have_recovered,         recover_all},
     {54, only_we_have_recovered,     recover_alone},
     {60, move_takes_too_long,        fail_move},
 };

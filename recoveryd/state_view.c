@@ -40,6 +40,10 @@ static Muster__NodeState idle_state(const struct rcv *r)
 {
     if (r->disk.cause == MUSTER__STATE_REASON__ON_ADMIN_REQUEST)
         return MUSTER__NODE_STATE__IDLE;
+    /* Where its database failed, that must follow the other one again. */
+    if (r->disk.cause == MUSTER__STATE_REASON__DATABASE_FAILURE && !r->config.database_external &&
+        !r->database.receiving)
+        return MUSTER__NODE_STATE__FAILED_OVER_CRITICAL;
     return rcv_ready(r) ? MUSTER__NODE_STATE__FAILED_OVER
                         : MUSTER__NODE_STATE__FAILED_OVER_CRITICAL;
 }
