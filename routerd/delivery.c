@@ -239,9 +239,11 @@ static bool ask_devices(struct delivery *d)
     Muster__Im im = *d->im;
     struct router *r = d->router;
     char *bare = str_dup(recipient(d));
+    char *id = str_dup(im_id(d->im));
     bool sent;
 
     im.to = bare;
+    im.id = id;
     im.stanza = (ProtobufCBinaryData){0, NULL};
     im.offline = d->again || d->stored_id != 0;
     if (!im.content_type[0])
@@ -251,6 +253,7 @@ static bool ask_devices(struct delivery *d)
     e.im = &im;
     sent = r->ops->to_proxyd(r->ctx, &e);
     mem_free(bare);
+    mem_free(id);
     return sent;
 }
 
@@ -422,6 +425,7 @@ void delivery_again(struct router *r, struct str queue_key, Muster__QueuedStanza
     q->im->stanza = q->xml;
     d = delivery_new(r, q->im);
     q->im->stanza = (ProtobufCBinaryData){0, NULL};
+    im_rename(d->im);
     d->again = true;
     memcpy(d->queue_key, queue_key.p, queue_key.len);
     attempt(d);

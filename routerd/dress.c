@@ -5,6 +5,7 @@
 
 #include "common/digest.h"
 #include "common/jid.h"
+#include "routerd/im.h"
 #include "routerd/known.h"
 #include "routerd/ns.h"
 #include "routerd/stanza.h"
@@ -34,26 +35,28 @@ static void put_sip(struct buf *b, const Muster__Im *im)
         buf_puts(b, "/sip");
     buf_put_c(b, '"');
     if (im->id[0])
-        put_attribute(b, "id", str_of(im->id));
+        put_attribute(b, "id", im_id(im));
     put_attribute(b, "to", str_of(im->to));
     buf_puts(b, " type=\"chat\"><body>");
     xml_escape(b, str_utf8(body) ? body : STR("(not readable)"));
     buf_puts(b, "</body></message>");
 }
 
+static void put_id_begin(struct buf *b, const Muster__Im *im)
+{
+    buf_puts(b, "<stanza-id xmlns=\"" NS_STANZA_ID "\"");
+    put_attribute(b, "by", jid_bare(str_of(im->to)));
+}
+
 /* The same for the same IM, so that a resent one has it too. */
-static void put_id(struct buf *b, const Muster__Im *im)
+static void put_id_end(struct buf *b, const Muster__Im *im)
 {
     struct str key = known_key(im);
     uint8_t digest[DIGEST_BYTES_MAX];
     char hex[2 * ID_BYTES + 1];
 
-    if (!key.p)
-        return;
     digest_raw(DIGEST_SHA256, key, digest);
     digest_to_hex(str_of_bytes(digest, ID_BYTES), hex);
-    buf_puts(b, "<stanza-id xmlns=\"" NS_STANZA_ID "\"");
-    put_attribute(b, "by", jid_bare(str_of(im->to)));
     put_attribute(b, "id", str_of(hex));
     buf_puts(b, "/>");
     mem_free((void *)key.p);
@@ -64,40 +67,57 @@ static bool contains(struct str text, struct str part)
     return memmem(text.p, text.len, part.p, part.len) != NULL;
 }
 
-/* Adds what is not there yet. What a client wrote cannot look like it: message.c takes out what
- * names our domain. */
 static void add(struct buf *xml, struct str child)
 {
     struct buf with;
 
-    if (str_empty(child) || contains(buf_str(xml), child))
-        return;
     buf_init(&with, xml->max);
     stanza_insert(&with, buf_str(xml), child);
     buf_done(xml);
     *xml = with;
 }
 
+/* Not yet dressed: no client can have written what begins so, as message.c takes out what names our
+ * domain. */
+static void add_id(struct buf *xml, const Muster__Im *im)
+{
+    struct buf child;
+
+    buf_init(&child, CHILD_MAX);
+    put_id_begin(&child, im);
+    if (!contains(buf_str(xml), buf_str(&child))) {
+        put_id_end(&child, im);
+        add(xml, buf_str(&child));
+    }
+    buf_done(&child);
+}
+
+static void add_delay(struct buf *xml, const struct router *r, const Muster__Im *im)
+{
+    struct buf child;
+
+    buf_init(&child, CHILD_MAX);
+    stanza_delay(&child, r->domain, im->sent_unix_ms);
+    if (!contains(buf_str(xml), buf_str(&child)))
+        add(xml, buf_str(&child));
+    buf_done(&child);
+}
+
 bool dress_begin(struct buf *ret_xml, struct router *r, const Muster__Im *im, bool late)
 {
-    struct buf xml, child;
+    struct buf xml;
 
     if (!dress_is_readable(im))
         return false;
     buf_init(&xml, STANZA_BYTES_MAX + CHILD_MAX);
-    buf_init(&child, CHILD_MAX);
     if (im->stanza.len)
         buf_put(&xml, im->stanza.data, im->stanza.len);
     else
         put_sip(&xml, im);
-    put_id(&child, im);
-    add(&xml, buf_str(&child));
-    buf_clear(&child);
-    if (late) {
-        stanza_delay(&child, r->domain, im->sent_unix_ms);
-        add(&xml, buf_str(&child));
-    }
-    buf_done(&child);
+    if (im->id[0])
+        add_id(&xml, im);
+    if (late)
+        add_delay(&xml, r, im);
     if (xml.full) {
         buf_done(&xml);
         return false;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "routerd/im.h"
 
+#include <string.h>
+
 #include "common/arena.h"
 #include "common/jid.h"
 #include "common/util.h"
@@ -23,6 +25,28 @@ enum im_type im_type(const Muster__Im *im)
         if (str_eq_c(str_of(im->type), names[i]))
             return (enum im_type)i;
     return IM_NORMAL;
+}
+
+enum { RENAMED_MAX = 64 };
+static const char renamed = '\x1f';
+
+struct str im_id(const Muster__Im *im)
+{
+    return str_sub(str_of(im->id), 0, str_find(str_of(im->id), renamed));
+}
+
+void im_rename(Muster__Im *im)
+{
+    struct str id = str_of(im->id);
+    char *longer;
+
+    if (str_empty(id) || id.len - im_id(im).len >= RENAMED_MAX)
+        return;
+    longer = mem_new(id.len + 2);
+    memcpy(longer, id.p, id.len);
+    longer[id.len] = renamed;
+    mem_free(im->id);
+    im->id = longer;
 }
 
 Muster__Im *im_copy(const Muster__Im *im)

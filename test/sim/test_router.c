@@ -685,6 +685,9 @@ static void judge(struct sim *s)
         if (!s->messages[i].acked)
             complain(s, "a message was never acknowledged");
         if (s->messages[i].delivered != 1)
+            tell_all(s, "m %d from %s to %s", i, s->people[s->messages[i].from].name,
+                     s->people[s->messages[i].to].name);
+        if (s->messages[i].delivered != 1)
             complain(s, "an acknowledged message was lost");
     }
 }
