@@ -28,7 +28,7 @@ struct delivery {
     size_t refused; /* attempts that ended in 403 or 6xx */
     size_t count, left;
     struct attempt attempts[REGISTRAR_BINDINGS_MAX];
-    struct deadline deadline;
+    struct timer timer;
     UT_hash_handle hh;
 };
 
@@ -49,7 +49,7 @@ static void answer(struct proxy *p, uint64_t id, Muster__ImReply__Result result,
 static void free_delivery(struct delivery *d)
 {
     HASH_DELETE(hh, d->proxy->deliveries, d);
-    deadlines_clear(&d->proxy->deadlines, &d->deadline);
+    timer_clear(&d->proxy->timers, &d->timer);
     disown(d->key);
     mem_free(d);
 }
@@ -58,17 +58,15 @@ static void decide(struct delivery *d, Muster__ImReply__Result result, unsigned 
 {
     d->result = result;
     d->code = code;
-    deadlines_clear(&d->proxy->deadlines, &d->deadline);
+    timer_clear(&d->proxy->timers, &d->timer);
     answer(d->proxy, d->reply_id, result, code);
 }
 
 /* Nobody said anything in time: it had better be stored. */
-static void on_due(struct deadline *deadline, void *ctx, mono_t now)
+static void on_due(void *owner)
 {
-    struct delivery *d = CONTAINER_OF(deadline, struct delivery, deadline);
+    struct delivery *d = owner;
 
-    (void)ctx;
-    (void)now;
     for (size_t i = 0; i < d->count; i++)
         if (d->attempts[i].outgoing)
             outgoing_cancel(d->attempts[i].outgoing);
@@ -224,10 +222,10 @@ void deliver_im(struct proxy *p, uint64_t id, const Muster__Im *im)
     d->proxy = p;
     d->key = key;
     d->reply_id = id;
-    d->deadline.on_due = on_due;
+    timer_init(&d->timer, on_due, d);
     HASH_ADD_KEYPTR_BYHASHVALUE(hh, p->deliveries, d->key.p, d->key.len, (unsigned)str_hash(key),
                                 d);
-    deadlines_set(&p->deadlines, &d->deadline, mono_after(p->now.mono, DEVICE_PATIENCE_MS));
+    timer_set(&p->timers, &d->timer, mono_after(p->now.mono, DEVICE_PATIENCE_MS));
     for (; b && d->count < REGISTRAR_BINDINGS_MAX; b = b->next)
         attempt(d, im, b);
 }

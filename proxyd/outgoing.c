@@ -25,8 +25,8 @@ struct outgoing {
     enum step step;
     struct sip_address address; /* of the next hop; port 0: not known yet */
     struct sip_client *client;
-    unsigned failure;         /* told at the deadline */
-    struct deadline deadline; /* so that nothing is told from within outgoing_start() */
+    unsigned failure;   /* told by the timer */
+    struct timer timer; /* so that nothing is told from within outgoing_start() */
     UT_hash_handle hh;
 };
 
@@ -39,7 +39,7 @@ static void free_outgoing(struct outgoing *o)
     struct proxy *p = o->proxy;
 
     HASH_DELETE(hh, p->outgoing, o);
-    deadlines_clear(&p->deadlines, &o->deadline);
+    timer_clear(&p->timers, &o->timer);
     disown(o->config.target);
     disown(o->config.next_hop);
     disown(o->config.source);
@@ -58,19 +58,17 @@ static void finish(struct outgoing *o, unsigned code, const struct sip_msg *resp
     on_response(ctx, code, response, p->now.mono);
 }
 
-static void on_due(struct deadline *d, void *ctx, mono_t now)
+static void on_due(void *owner)
 {
-    struct outgoing *o = CONTAINER_OF(d, struct outgoing, deadline);
+    struct outgoing *o = owner;
 
-    (void)ctx;
-    (void)now;
     finish(o, o->failure, NULL);
 }
 
 static void fail_soon(struct outgoing *o, unsigned code)
 {
     o->failure = code;
-    deadlines_set(&o->proxy->deadlines, &o->deadline, o->proxy->now.mono);
+    timer_set(&o->proxy->timers, &o->timer, o->proxy->now.mono);
 }
 
 void outgoing_cancel(struct outgoing *o)
@@ -257,7 +255,7 @@ void outgoing_resolved(struct proxy *p, uint64_t id, const struct sip_address *a
     struct outgoing *o;
 
     HASH_FIND(hh, p->outgoing, &id, sizeof(id), o);
-    if (!o || o->client || o->deadline.place)
+    if (!o || o->client || timer_is_set(&o->timer))
         return;
     if (!address || address->port == 0) {
         finish(o, 503, NULL);
@@ -301,7 +299,7 @@ struct outgoing *outgoing_start(struct proxy *p, const struct outgoing_config *c
     o->config.source = own(config->source);
     o->config.branch = own(config->branch);
     o->config.rest = own(config->rest);
-    o->deadline.on_due = on_due;
+    timer_init(&o->timer, on_due, o);
     HASH_ADD(hh, p->outgoing, id, sizeof(o->id), o);
     if (choose_transport(o))
         take_step(o);

@@ -27,7 +27,7 @@ static struct pending *find(const struct proxy *p, uint64_t id)
 static void free_pending(struct pending *w)
 {
     HASH_DELETE(hh, w->proxy->pending, w);
-    deadlines_clear(&w->proxy->deadlines, &w->deadline);
+    timer_clear(&w->proxy->timers, &w->timer);
     disown(w->user);
     disown(w->target);
     mem_free(w);
@@ -173,18 +173,18 @@ static void ask(struct pending *w)
     bool up = is_routerds(w) ? p->routerd_up : p->presenced_up;
     uint64_t patience = !up ? LINK_PATIENCE_MS : is_routerds(w) ? IM_PATIENCE_MS : ROOM_PATIENCE_MS;
 
-    deadlines_set(&p->deadlines, &w->deadline, mono_after(p->now.mono, patience));
+    timer_set(&p->timers, &w->timer, mono_after(p->now.mono, patience));
     /* Its arena is ours to use; what was parsed is not changed. */
     if (up && !questions[w->kind](w, (struct sip_msg *)sip_server_request(w->server)))
         proxy_reply_later(p, take(w));
 }
 
-static void on_due(struct deadline *d, void *ctx, mono_t now)
+static void on_due(void *owner)
 {
-    struct pending *w = CONTAINER_OF(d, struct pending, deadline);
+    struct pending *w = owner;
+    struct proxy *p = w->proxy;
 
-    (void)now;
-    proxy_reply_later(ctx, take(w));
+    proxy_reply_later(p, take(w));
 }
 
 void pending_start(struct proxy *p, enum pending_kind kind, struct sip_server *s, struct str user,
@@ -203,7 +203,7 @@ void pending_start(struct proxy *p, enum pending_kind kind, struct sip_server *s
     w->server = s;
     w->user = own(user);
     w->target = own(target);
-    w->deadline.on_due = on_due;
+    timer_init(&w->timer, on_due, w);
     proxy_tag(p, w->tag);
     HASH_ADD(hh, p->pending, id, sizeof(w->id), w);
     ask(w);
@@ -221,7 +221,7 @@ void pending_link(struct proxy *p, bool routerd, bool up)
         if (up)
             ask(w);
         else
-            deadlines_set(&p->deadlines, &w->deadline, mono_after(p->now.mono, LINK_PATIENCE_MS));
+            timer_set(&p->timers, &w->timer, mono_after(p->now.mono, LINK_PATIENCE_MS));
     }
 }
 

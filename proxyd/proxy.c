@@ -386,12 +386,11 @@ void proxy_view(struct proxy *p, struct instant now)
     count(p);
 }
 
-static void on_refresh_due(struct deadline *d, void *ctx, mono_t now)
+static void on_refresh_due(void *owner)
 {
-    struct proxy *p = ctx;
+    struct proxy *p = owner;
 
-    (void)d;
-    registrar_refresh(p->registrar, (struct str){"", 0}, now);
+    registrar_refresh(p->registrar, (struct str){"", 0}, p->now.mono);
 }
 
 void proxy_users_changed(struct proxy *p, const char *aor, struct instant now)
@@ -401,9 +400,9 @@ void proxy_users_changed(struct proxy *p, const char *aor, struct instant now)
         registrar_refresh(p->registrar, (struct str){"", 0}, now.mono);
     } else if (!directory_find(p->config.users, str_of(aor))) {
         registrar_forget(p->registrar, str_of(aor));
-    } else if (p->refresh.place == 0) {
+    } else if (!timer_is_set(&p->refresh)) {
         /* Thousands may change at once: look at the bindings once for all of them. */
-        deadlines_set(&p->deadlines, &p->refresh, mono_after(now.mono, REFRESH_DELAY_MS));
+        timer_set(&p->timers, &p->refresh, mono_after(now.mono, REFRESH_DELAY_MS));
     }
     count(p);
 }
@@ -414,13 +413,13 @@ void proxy_tick(struct proxy *p, struct instant now)
 {
     p->now = now;
     sip_tx_tick(p->transactions, now.mono);
-    deadlines_run(&p->deadlines, p, now.mono);
+    timers_run(&p->timers, now.mono);
     count(p);
 }
 
 mono_t proxy_deadline(const struct proxy *p)
 {
-    mono_t a = sip_tx_deadline(p->transactions), b = deadlines_next(&p->deadlines);
+    mono_t a = sip_tx_deadline(p->transactions), b = timers_deadline(&p->timers);
 
     return a.ms < b.ms ? a : b;
 }
@@ -473,7 +472,7 @@ struct proxy *proxy_new(const struct proxy_config *config)
     p->auth.realm = config->domain;
     for (size_t i = 0; i < AUTH_KEY_BYTES; i++)
         p->auth.key[i] = config->nonce_key[i];
-    p->refresh.on_due = on_refresh_due;
+    timer_init(&p->refresh, on_refresh_due, p);
     p->transactions = sip_tx_new(&(struct sip_tx_config){
         .send = send_bytes,
         .ctx = p,
@@ -482,7 +481,7 @@ struct proxy *proxy_new(const struct proxy_config *config)
     });
     p->registrar = registrar_new(&(struct registrar_config){
         .replica = config->replica,
-        .deadlines = &p->deadlines,
+        .timers = &p->timers,
         .is_mine = is_mine,
         .on_change = send_registration,
         .unix_ms = unix_ms,
@@ -504,13 +503,13 @@ void proxy_free(struct proxy *p)
     outgoing_free_all(p);
     registrar_free(p->registrar);
     sip_tx_free(p->transactions);
-    deadlines_done(&p->deadlines);
+    timers_done(&p->timers);
     mem_free(p);
 }
 
 void proxy_check(const struct proxy *p)
 {
-    deadlines_check(&p->deadlines);
+    timers_check(&p->timers);
     sip_tx_check(p->transactions);
     registrar_check(p->registrar);
 }

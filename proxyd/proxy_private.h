@@ -32,7 +32,7 @@ struct pending {
     struct str user;   /* authenticated; ours */
     struct str target; /* presentity or recipient; ours */
     char tag[TAG_CHARS + 1];
-    struct deadline deadline;
+    struct timer timer;
     UT_hash_handle hh;
 };
 
@@ -80,7 +80,7 @@ struct proxy {
     struct instant now; /* of the event that is being handled */
     struct sip_transactions *transactions;
     struct registrar *registrar;
-    struct deadlines deadlines;
+    struct timers timers;
     uint64_t last_number; /* of tags and branches */
     uint64_t last_id;     /* of envelopes and questions */
     uint64_t retransmits;
@@ -91,7 +91,7 @@ struct proxy {
     struct outgoing *outgoing;     /* by id */
     struct notifying *notifying;   /* list (notify.c) */
     struct delivery *deliveries;   /* by key (deliver.c) */
-    struct deadline refresh;       /* users changed: look at all bindings */
+    struct timer refresh;          /* users changed: look at all bindings */
     bool presenced_up, routerd_up;
 };
 

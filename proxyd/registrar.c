@@ -60,7 +60,7 @@ void registrar_drop(struct binding *b)
     *at = b->next;
     u->count--;
     u->registrar->count--;
-    deadlines_clear(u->registrar->config.deadlines, &b->deadline);
+    timer_clear(u->registrar->config.timers, &b->expiry);
     free_binding(b);
 }
 
@@ -69,14 +69,12 @@ void registrar_tell(const struct registrar *r, struct str aor, size_t count)
     r->config.on_change(r->config.ctx, aor, count);
 }
 
-static void on_expired(struct deadline *d, void *ctx, mono_t now)
+static void on_expired(void *owner)
 {
-    struct binding *b = CONTAINER_OF(d, struct binding, deadline);
+    struct binding *b = owner;
     struct registrar_user *u = b->user;
     struct registrar *r = u->registrar;
 
-    (void)ctx;
-    (void)now;
     if (r->config.is_mine(r->config.ctx, u->aor))
         replica_delete(r->config.replica, REGISTRAR_TABLE, b->key);
     registrar_drop(b);
@@ -90,7 +88,7 @@ struct binding *registrar_add_binding(struct registrar_user *u, struct str key)
 
     b->user = u;
     b->key = own(key);
-    b->deadline.on_due = on_expired;
+    timer_init(&b->expiry, on_expired, b);
     while (*at)
         at = &(*at)->next;
     *at = b;
@@ -105,7 +103,7 @@ void registrar_arm(struct binding *b, mono_t now)
     uint64_t unix_ms = r->config.unix_ms(r->config.ctx);
     uint64_t left = b->expires_unix_ms > unix_ms ? b->expires_unix_ms - unix_ms : 0;
 
-    deadlines_set(r->config.deadlines, &b->deadline, mono_after(now, left));
+    timer_set(r->config.timers, &b->expiry, mono_after(now, left));
 }
 
 /* ---- records ---- */
@@ -306,7 +304,7 @@ void registrar_check(const struct registrar *r)
         size_t count = 0;
 
         for (b = u->first; b; b = b->next) {
-            assert(b->user == u && b->deadline.place != 0);
+            assert(b->user == u && timer_is_set(&b->expiry));
             assert(replica_find(r->config.replica, REGISTRAR_TABLE, b->key,
                                 &(struct replica_record){0}));
             count++;

@@ -5,14 +5,14 @@
  * The registrar (RFC 3261, 10.3): which contacts a user has, and for how long.
  *
  * A binding lives twice: as a record in the replica, on both nodes, and, where its user is served,
- * as a live binding with a deadline, made from the record. Registering changes both; the caller
+ * as a live binding with a timer, made from the record. Registering changes both; the caller
  * then waits for replica_commit() before it says 200. Bindings are told apart by their URI; a
  * device that gives its instance (RFC 5626) has one per instance and reg-id, wherever it is.
  *
  * A core. Replicas of users that are served elsewhere are left alone.
  */
 #include "common/replica.h"
-#include "proxyd/deadlines.h"
+#include "common/timer.h"
 #include "proxyd/sip/msg.h"
 
 enum { REGISTRAR_TABLE = 1, REGISTRAR_BINDINGS_MAX = 10 };
@@ -21,7 +21,7 @@ struct registrar;
 
 struct registrar_config {
     struct replica *replica;
-    struct deadlines *deadlines; /* expiry; run by the owner */
+    struct timers *timers; /* expiry; run by the owner */
     uint64_t expires_min_ms, expires_max_ms;
     bool (*is_mine)(void *ctx, struct str aor);
     /* The number of bindings of a user who is served here changed; 0 too when he is no more. */
@@ -37,7 +37,7 @@ struct binding {
     uint32_t cseq;
     uint64_t expires_unix_ms;
     struct registrar_user *user;
-    struct deadline deadline;
+    struct timer expiry;
 };
 
 struct registrar *registrar_new(const struct registrar_config *config);

@@ -33,7 +33,7 @@ struct binding *registrar_find_key(const struct registrar_user *u, struct str ke
 struct binding *registrar_add_binding(struct registrar_user *u, struct str key);
 /* Out of memory here; its record stays. */
 void registrar_drop(struct binding *b);
-/* Sets the deadline to where it expires. */
+/* Sets the timer to when it expires. */
 void registrar_arm(struct binding *b, mono_t now);
 /* False: the replica is full. */
 bool registrar_put_record(const struct binding *b);

@@ -8,7 +8,7 @@
 #include "proxyd/sip/print.h"
 #include "proxyd/sip/tx_private.h"
 
-static void on_due(struct deadline *d, void *ctx, mono_t now);
+static void on_due(void *owner);
 
 /* ---- matching (17.1.3): our branches are unique ---- */
 
@@ -43,7 +43,7 @@ void sip_client_free(struct sip_client *c)
     HASH_DELETE(hh, all->clients, c);
     HASH_DELETE(hh_token, all->tokens, c);
     all->count--;
-    deadlines_clear(&all->deadlines, &c->deadline);
+    timer_clear(&all->timers, &c->timer);
     mem_free((char *)c->config.bytes.p);
     mem_free((char *)c->key.p);
     mem_free(c->ack);
@@ -90,12 +90,12 @@ struct sip_client *sip_client_start(struct sip_transactions *all,
     c->all = all;
     c->config = *config;
     c->config.bytes.p = mem_dup(config->bytes.p, config->bytes.len);
-    c->deadline.on_due = on_due;
+    timer_init(&c->timer, on_due, c);
     c->interval_ms = SIP_T1_MS;
     c->ends_at = mono_after(now, 64 * SIP_T1_MS);
     c->repeat_at = sip_tx_reliable(&config->to) ? MONO_NEVER : mono_after(now, SIP_T1_MS);
     add(all, c);
-    sip_tx_arm(all, &c->deadline, c->ends_at, c->repeat_at);
+    sip_tx_arm(all, &c->timer, c->ends_at, c->repeat_at);
     send_request(c);
     return c;
 }
@@ -165,7 +165,7 @@ static void on_provisional(struct sip_client *c, unsigned code, const struct sip
         c->interval_ms = SIP_T2_MS;
         c->repeat_at = mono_after(now, SIP_T2_MS);
     }
-    sip_tx_arm(c->all, &c->deadline, c->ends_at, c->repeat_at);
+    sip_tx_arm(c->all, &c->timer, c->ends_at, c->repeat_at);
     tell(c, code, response, now);
 }
 
@@ -196,7 +196,7 @@ static void on_final(struct sip_client *c, unsigned code, const struct sip_msg *
     }
     c->ends_at = mono_after(now, linger_ms(c, code));
     c->repeat_at = MONO_NEVER;
-    sip_tx_arm(c->all, &c->deadline, c->ends_at, c->repeat_at);
+    sip_tx_arm(c->all, &c->timer, c->ends_at, c->repeat_at);
     tell(c, code, response, now);
 }
 
@@ -237,11 +237,11 @@ void sip_tx_failed(struct sip_transactions *all, uint64_t token, mono_t now)
         give_up(c, 503, now);
 }
 
-static void on_due(struct deadline *d, void *ctx, mono_t now)
+static void on_due(void *owner)
 {
-    struct sip_client *c = CONTAINER_OF(d, struct sip_client, deadline);
+    struct sip_client *c = owner;
+    mono_t now = c->all->now;
 
-    (void)ctx;
     if (mono_reached(now, c->ends_at)) {
         give_up(c, 408, now);
         return;
@@ -253,5 +253,5 @@ static void on_due(struct deadline *d, void *ctx, mono_t now)
     if (c->config.method != SIP_INVITE && c->interval_ms > SIP_T2_MS)
         c->interval_ms = SIP_T2_MS;
     c->repeat_at = mono_after(now, c->interval_ms);
-    sip_tx_arm(c->all, &c->deadline, c->ends_at, c->repeat_at);
+    sip_tx_arm(c->all, &c->timer, c->ends_at, c->repeat_at);
 }

@@ -10,7 +10,7 @@
 
 enum { KEY_MAX = 32768 };
 
-static void on_due(struct deadline *d, void *ctx, mono_t now);
+static void on_due(void *owner);
 
 /* ---- matching (17.2.3) ---- */
 
@@ -102,7 +102,7 @@ void sip_server_free(struct sip_server *s)
     HASH_DELETE(hh, all->servers, s);
     forget_merge(s);
     all->count--;
-    deadlines_clear(&all->deadlines, &s->deadline);
+    timer_clear(&all->timers, &s->timer);
     sip_msg_free(s->request);
     mem_free(s->response);
     mem_free((char *)s->key.p);
@@ -120,7 +120,7 @@ static struct sip_server *new_server(struct sip_transactions *all, struct sip_ms
     s->request = request;
     s->reply_to = sip_response_flow(request);
     s->ends_at = s->repeat_at = MONO_NEVER;
-    s->deadline.on_due = on_due;
+    timer_init(&s->timer, on_due, s);
     s->key.len = key->len;
     s->key.p = buf_take(key);
     HASH_ADD_KEYPTR_BYHASHVALUE(hh, all->servers, s->key.p, s->key.len,
@@ -173,7 +173,7 @@ static void enter(struct sip_server *s, enum sip_tx_state state, uint64_t ends_m
     s->state = state;
     s->ends_at = mono_after(now, ends_ms);
     s->repeat_at = MONO_NEVER;
-    sip_tx_arm(s->all, &s->deadline, s->ends_at, s->repeat_at);
+    sip_tx_arm(s->all, &s->timer, s->ends_at, s->repeat_at);
 }
 
 /* The same request again, or the ACK to a refused INVITE. */
@@ -243,7 +243,7 @@ static void complete(struct sip_server *s, unsigned code, mono_t now)
         if (!reliable) {
             s->interval_ms = SIP_T1_MS;
             s->repeat_at = mono_after(now, s->interval_ms);
-            sip_tx_arm(s->all, &s->deadline, s->ends_at, s->repeat_at);
+            sip_tx_arm(s->all, &s->timer, s->ends_at, s->repeat_at);
         }
     }
 }
@@ -266,11 +266,11 @@ void sip_server_reply(struct sip_server *s, unsigned code, struct str bytes, mon
 
 /* ---- timers ---- */
 
-static void on_due(struct deadline *d, void *ctx, mono_t now)
+static void on_due(void *owner)
 {
-    struct sip_server *s = CONTAINER_OF(d, struct sip_server, deadline);
+    struct sip_server *s = owner;
+    mono_t now = s->all->now;
 
-    (void)ctx;
     if (mono_reached(now, s->ends_at)) {
         sip_server_free(s);
         return;
@@ -280,5 +280,5 @@ static void on_due(struct deadline *d, void *ctx, mono_t now)
     send_response(s);
     s->interval_ms = s->interval_ms * 2 < SIP_T2_MS ? s->interval_ms * 2 : SIP_T2_MS;
     s->repeat_at = mono_after(now, s->interval_ms);
-    sip_tx_arm(s->all, &s->deadline, s->ends_at, s->repeat_at);
+    sip_tx_arm(s->all, &s->timer, s->ends_at, s->repeat_at);
 }

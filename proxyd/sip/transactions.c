@@ -21,18 +21,19 @@ void sip_tx_free(struct sip_transactions *all)
         sip_server_free(all->servers);
     while (all->clients)
         sip_client_free(all->clients);
-    deadlines_done(&all->deadlines);
+    timers_done(&all->timers);
     mem_free(all);
 }
 
 mono_t sip_tx_deadline(const struct sip_transactions *all)
 {
-    return deadlines_next(&all->deadlines);
+    return timers_deadline(&all->timers);
 }
 
 void sip_tx_tick(struct sip_transactions *all, mono_t now)
 {
-    deadlines_run(&all->deadlines, all, now);
+    all->now = now;
+    timers_run(&all->timers, now);
 }
 
 size_t sip_tx_count(const struct sip_transactions *all)
@@ -50,15 +51,15 @@ void sip_tx_check(const struct sip_transactions *all)
     const struct sip_server *s;
     const struct sip_client *c;
 
-    deadlines_check(&all->deadlines);
+    timers_check(&all->timers);
     assert(all->count == HASH_CNT(hh, all->servers) + HASH_CNT(hh, all->clients));
     assert(HASH_CNT(hh, all->clients) == HASH_CNT(hh_token, all->tokens));
     for (s = all->servers; s; s = s->hh.next) {
         assert(!s->request == (s->state >= SIP_TX_COMPLETED));
         /* Whoever has answered has an end; whoever has not waits for its user. */
-        assert((s->deadline.place != 0) == (s->state >= SIP_TX_COMPLETED));
+        assert(timer_is_set(&s->timer) == (s->state >= SIP_TX_COMPLETED));
     }
     for (c = all->clients; c; c = c->hh.next)
-        assert(c->deadline.place != 0 ||
+        assert(timer_is_set(&c->timer) ||
                (c->config.method == SIP_INVITE && c->state == SIP_TX_PROCEEDING));
 }

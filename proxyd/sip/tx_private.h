@@ -4,8 +4,8 @@
 /*
  * What the files of the transaction layer share. Nobody else includes this.
  */
+#include "common/timer.h"
 #include "common/util.h"
-#include "proxyd/deadlines.h"
 #include "proxyd/sip/transactions.h"
 
 enum sip_tx_state {
@@ -27,7 +27,7 @@ struct sip_server {
     uint64_t interval_ms; /* of timer G */
     mono_t ends_at;       /* J, H, I, L */
     mono_t repeat_at;     /* G */
-    struct deadline deadline;
+    struct timer timer;
     struct str key; /* ours */
     struct str merge_key;
     UT_hash_handle hh;
@@ -44,7 +44,7 @@ struct sip_client {
     mono_t repeat_at;     /* A or E */
     char *ack;            /* of an INVITE that was refused, to be repeated */
     size_t ack_len;
-    struct deadline deadline;
+    struct timer timer;
     struct str key;
     UT_hash_handle hh;
     UT_hash_handle hh_token;
@@ -56,7 +56,8 @@ struct sip_transactions {
     struct sip_server *merges;  /* by merge_key, those that have one */
     struct sip_client *clients; /* by key */
     struct sip_client *tokens;  /* by token */
-    struct deadlines deadlines;
+    struct timers timers;
+    mono_t now; /* of the tick that fires them */
     size_t count;
     uint64_t last_token;
     uint64_t retransmits;
@@ -67,10 +68,15 @@ static inline bool sip_tx_reliable(const struct sip_flow *flow)
     return flow->transport != SIP_UDP;
 }
 
-/* Arms the one deadline of a transaction: the earlier of its two. */
-static inline void sip_tx_arm(struct sip_transactions *all, struct deadline *d, mono_t a, mono_t b)
+/* Arms the one timer of a transaction: to the earlier of its two deadlines, if it has any. */
+static inline void sip_tx_arm(struct sip_transactions *all, struct timer *t, mono_t a, mono_t b)
 {
-    deadlines_set(&all->deadlines, d, a.ms < b.ms ? a : b);
+    mono_t at = a.ms < b.ms ? a : b;
+
+    if (at.ms == MONO_NEVER.ms)
+        timer_clear(&all->timers, t);
+    else
+        timer_set(&all->timers, t, at);
 }
 
 /* "method branch sent-by" of a client's own request or of a response to it. */
