@@ -565,6 +565,8 @@ static void go_on(struct rcv *r)
     r->granted.peers = goal.peers && done.peers;
     if (r->disk.reported == r->disk.goal)
         r->released_epoch = r->disk.epoch;
+    if (rcv_alone(r))
+        return;
     /* The peer heard our predecessor last when this lease began, or an interval before that. */
     r->sure_until = mono_after(
         r->config.inherited_lease,

@@ -110,7 +110,7 @@ void group_note(struct group *g, const char *format, ...)
 
 void group_expect_trace(struct group *g, const char *expected)
 {
-    if (!g->trace.data || strcmp(g->trace.data, expected) != 0)
+    if (strcmp(g->trace.data ? g->trace.data : "", expected) != 0)
         group_fail(g, "another trace was expected");
     buf_clear(&g->trace);
 }
