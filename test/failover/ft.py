@@ -117,7 +117,7 @@ def finish(script, passed, keep):
     try:
         for line in errors:
             print("error in a log:", line)
-        if not passed:
+        if not passed and not script.narrate:
             script.show_last_words()
     finally:  # whoever reads this may have gone
         script.end()

@@ -25,7 +25,7 @@ class Sip(Actor):
         self.ledger, self.node, self.device = Ledger(), None, None
         self.dialogs, self.transactions, self.texts = {}, set(), {}
         self.etag, self.talking, self.stream = "", None, None
-        self.ready = None
+        self.ready, self.ended, self.talker = False, False, None
 
     # ---- verbs ----
 
@@ -156,28 +156,36 @@ class Sip(Actor):
 
     def start_talk(self, other, per_second):
         self.talking, self.ready = other, True
-        threading.Thread(target=self.talk_on, args=(other, per_second), daemon=True).start()
+        self.talker = threading.Thread(target=self.talk_on, args=(other, per_second), daemon=True)
+        self.talker.start()
 
     def talk_on(self, other, per_second):
         """A stream of messages to one node; when it stops being answered, what is open goes to the
         other node, one by one and again and again, and the next stream as well."""
         serial = 0
-        while self.ready or self.unanswered():
-            if self.ready and not self.stream and not self.unanswered():
+        while self.ready:
+            if not self.stream and not self.ledger.open:
                 serial += 1
-                prefix = f"{self.name}{serial}"
-                self.stream = self.run("message", ("-r", str(per_second), "-m", "1000000", "-l",
-                                                   str(IN_FLIGHT), "-cid_str",
-                                                   f"{prefix}-%u@{self.name}"),
-                                       to=f"{other}@{DOMAIN}", id=f"{prefix}-[call_number]")
-            if self.unanswered() or not self.ready or not self.stream.running:
+                self.stream = self.start_stream(other, per_second, f"{self.name}{serial}")
+            if self.unanswered():
                 self.end_stream()
-            for text in self.ledger.open if not self.stream else ():
-                self.send_again(other, text)
+            if not self.stream:
+                self.send_open(other)
             time.sleep(0.05)
-        self.end_stream()
+        if self.stream:
+            self.stream.stop_calls()
+            self.stream.wait(PATIENCE_SECONDS)
+            self.end_stream()
+        while self.ledger.open and not self.ended:
+            self.send_open(other)
+
+    def start_stream(self, other, per_second, prefix):
+        return self.run("message", ("-r", str(per_second), "-m", "1000000", "-l", str(IN_FLIGHT),
+                                    "-cid_str", f"{prefix}-%u@{self.name}"),
+                        to=f"{other}@{DOMAIN}", id=f"{prefix}-[call_number]")
 
     def unanswered(self):
+        """Does the stream go nowhere? It also does when sipp has given a message up."""
         latest = time.time() - PATIENCE_SECONDS
         return any(self.ledger.sent[message] < latest for message in self.ledger.open)
 
@@ -187,21 +195,26 @@ class Sip(Actor):
             self.reader.poll()
             self.stream = None
 
-    def send_again(self, other, text):
-        self.send_one(other, text)
-        if text not in self.ledger.acknowledged:
-            nodes = self.script.actors["n1"], self.script.actors["n2"]
-            self.node = next(node for node in nodes if node is not self.node)
+    def send_open(self, other):
+        """Sends once more what nobody acknowledged; to the other node next time if that fails."""
+        for text in self.ledger.open:
+            self.send_one(other, text)
+            if text not in self.ledger.acknowledged:
+                nodes = self.script.actors["n1"], self.script.actors["n2"]
+                self.node = next(node for node in nodes if node is not self.node)
 
     def stop_talk(self):
-        """Lets what is in flight be answered first."""
+        """No new messages; what is in flight may still be answered."""
         self.ready = False
+
+    def is_settled(self):
+        return not self.talker.is_alive() and not self.ledger.open
 
     def end_talk(self):
         self.talking = None
 
     def end(self):
-        self.ready = False
+        self.ready, self.ended = False, True
         if self.device:
             self.reader.end()
             self.end_stream()

@@ -3,6 +3,7 @@
 and what it sent and received is read from its message trace while it runs."""
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -109,6 +110,10 @@ class Sipp:
             return self.process.wait(limit)
         except subprocess.TimeoutExpired:
             return None
+
+    def stop_calls(self):
+        """Starts no new call, and ends with the last."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def end(self):
         if self.running:

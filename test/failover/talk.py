@@ -64,7 +64,7 @@ class Talk(Actor):
         limit = seconds(words[1]) if words else 30
         for sender, _ in self.pairs:
             sender.stop_talk()
-        wait_until(lambda: not any(s.ledger.open for s, _ in self.pairs), limit)
+        wait_until(lambda: all(s.is_settled() for s, _ in self.pairs), limit)
         for sender, _ in self.pairs:
             sender.end_talk()
         wait_until(lambda: not any(self.lost(s, r) for s, r in self.pairs), 5)

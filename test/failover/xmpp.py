@@ -241,6 +241,9 @@ class Xmpp(Actor):
     def stop_talk(self):
         self.pause = None
 
+    def is_settled(self):
+        return not self.ledger.open
+
     def end_talk(self):
         self.talking = None
 
