@@ -419,9 +419,7 @@ void proxy_tick(struct proxy *p, struct instant now)
 
 mono_t proxy_deadline(const struct proxy *p)
 {
-    mono_t a = sip_tx_deadline(p->transactions), b = timers_deadline(&p->timers);
-
-    return a.ms < b.ms ? a : b;
+    return mono_min(sip_tx_deadline(p->transactions), timers_deadline(&p->timers));
 }
 
 /* ---- birth and death ---- */

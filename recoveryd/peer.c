@@ -111,7 +111,7 @@ mono_t peer_deadline(const struct peer *p)
 {
     if (p->silent || p->state == PEER_DEAD)
         return MONO_NEVER;
-    return p->ask_at.ms < p->silent_at.ms ? p->ask_at : p->silent_at;
+    return mono_min(p->ask_at, p->silent_at);
 }
 
 bool peer_known(const struct peer *p)

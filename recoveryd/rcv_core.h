@@ -166,8 +166,3 @@ void state_view_update(struct rcv *r);
 void state_view_heartbeat(struct rcv *r, Muster__Heartbeat *ret_heartbeat);
 Muster__NodeState state_view_state(const struct rcv *r);
 Muster__StateReason state_view_reason(const struct rcv *r);
-
-static inline mono_t mono_min(mono_t a, mono_t b)
-{
-    return a.ms < b.ms ? a : b;
-}

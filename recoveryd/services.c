@@ -15,11 +15,6 @@ const Muster__Service services_order[SERVICES_COUNT - 1] = {
     MUSTER__SERVICE__SYNCAGENT,
 };
 
-static mono_t earlier(mono_t a, mono_t b)
-{
-    return a.ms < b.ms ? a : b;
-}
-
 static bool answers(const struct service *s, mono_t now)
 {
     return s->state == SERVICE_RUNNING &&
@@ -201,12 +196,12 @@ void services_tick(struct services *s, mono_t now, services_do *act, void *ctx)
 
 static mono_t deadline_of(const struct service *s, mono_t deadline)
 {
-    deadline = earlier(deadline, hangs_at(s));
+    deadline = mono_min(deadline, hangs_at(s));
     if (s->state == SERVICE_DOWN && shall_run(s))
-        deadline = earlier(deadline, s->start_at);
+        deadline = mono_min(deadline, s->start_at);
     /* The moment at which silence becomes an illness. */
     if (s->state == SERVICE_RUNNING && s->ill_since.ms == MONO_NEVER.ms)
-        deadline = earlier(deadline, mono_after(s->last_ack, SERVICES_ANSWER_MS));
+        deadline = mono_min(deadline, mono_after(s->last_ack, SERVICES_ANSWER_MS));
     return deadline;
 }
 

@@ -71,7 +71,7 @@ static inline bool sip_tx_reliable(const struct sip_flow *flow)
 /* Arms the one timer of a transaction: to the earlier of its two deadlines, if it has any. */
 static inline void sip_tx_arm(struct sip_transactions *all, struct timer *t, mono_t a, mono_t b)
 {
-    mono_t at = a.ms < b.ms ? a : b;
+    mono_t at = mono_min(a, b);
 
     if (at.ms == MONO_NEVER.ms)
         timer_clear(&all->timers, t);
