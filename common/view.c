@@ -88,6 +88,13 @@ uint32_t view_peer(const struct view *v)
     return 0;
 }
 
+bool view_is_peers(const struct view *v, uint32_t home)
+{
+    uint32_t peer = view_peer(v);
+
+    return peer != 0 && view_serving(v, home) == peer;
+}
+
 const char *view_state_name(Muster__NodeState state)
 {
     static const char *const names[] = {

@@ -52,6 +52,9 @@ bool view_is_mine(const struct view *v, uint32_t home, mono_t now);
 /* The other node of our group; 0 when the group has one. */
 uint32_t view_peer(const struct view *v);
 
+/* Does that node serve users whose home is `home`? */
+bool view_is_peers(const struct view *v, uint32_t home);
+
 /* "Running in Backup Mode", "Peer Down": the exact names of HA.md. */
 const char *view_state_name(Muster__NodeState state);
 const char *view_reason_name(Muster__StateReason reason);

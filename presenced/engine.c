@@ -93,9 +93,9 @@ bool engine_is_mine(void *ctx, struct str user)
 bool engine_is_peers(void *ctx, struct str user)
 {
     const struct engine *e = ctx;
-    uint32_t node = serving_node(e, user);
+    const struct user *found = directory_find(e->config.directory, user);
 
-    return node != 0 && node == view_peer(&e->view);
+    return found && view_is_peers(&e->view, found->home);
 }
 
 mono_t engine_mono_of(const struct engine *e, uint64_t unix_ms)

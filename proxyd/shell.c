@@ -187,9 +187,8 @@ static bool is_peers(void *ctx, struct str user)
 {
     const struct shell *s = ctx;
     const struct user *found = directory_find(s->directory, user);
-    uint32_t peer = view_peer(&s->daemon.view);
 
-    return found && peer && view_serving(&s->daemon.view, found->home) == peer;
+    return found && view_is_peers(&s->daemon.view, found->home);
 }
 
 static bool send_frame(void *ctx, const Muster__ReplicaFrame *frame)

@@ -69,6 +69,12 @@ static void says_who_serves_whom_and_until_when(void **state)
     assert_null(view_find(&v, 5));
     v.self = 3;
     assert_int_equal(view_peer(&v), 4);
+    v.self = 2; /* its peer serves for both */
+    assert_true(view_is_peers(&v, 1) && view_is_peers(&v, 2));
+    assert_false(view_is_peers(&v, 3));
+    assert_false(view_is_peers(&v, 0));
+    v.self = 1;
+    assert_false(view_is_peers(&v, 1) || view_is_peers(&v, 4));
 }
 
 static void no_view_is_nobodys(void **state)
@@ -78,6 +84,7 @@ static void no_view_is_nobodys(void **state)
     (void)state;
     assert_false(view_is_mine(&v, 0, (mono_t){0}));
     assert_int_equal(view_peer(&v), 0);
+    assert_false(view_is_peers(&v, 0));
 }
 
 static void lone_node_has_no_peer(void **state)
