@@ -105,9 +105,8 @@ bool router_is_peers(void *ctx, struct str user)
 {
     const struct router *r = ctx;
     const struct user *u = directory_find(r->directory, user);
-    uint32_t peer = view_peer(&r->view);
 
-    return u && peer && view_serving(&r->view, u->home) == peer;
+    return u && view_is_peers(&r->view, u->home);
 }
 
 /* ---- events ---- */
