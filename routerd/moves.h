@@ -17,5 +17,6 @@ void release_taken(struct router *r, const struct view *next);
 /* Lets go of all: the lease ran out. */
 void release_all(struct router *r);
 /* Says that the view is carried out (router_view_done()) when nothing of those who were let go is
- * under way here any more, and both memories know all. */
+ * under way here any more, and the peer has all. */
 void release_finish(struct router *r);
+void release_init(struct router *r);

@@ -7,6 +7,11 @@
 #include "routerd/session.h"
 #include "routerd/stream.h"
 
+enum {
+    SYNC_WAIT_MS = 8000, /* less than what recoveryd gives a daemon to let go */
+    SYNC_POLL_MS = 50,
+};
+
 /* The node that will serve a home, or at least knows more than we do. */
 static uint32_t successor(const struct router *r, const struct view *next, uint32_t home)
 {
@@ -72,24 +77,49 @@ void release_taken(struct router *r, const struct view *next)
         homes[home] = r->serving[home] && view_serving(next, home) != next->self;
         any |= homes[home];
     }
-    if (any)
-        release(r, homes, next);
+    if (!any)
+        return;
+    r->view_took = true;
+    r->view_give_up = mono_after(r->now.mono, SYNC_WAIT_MS);
+    release(r, homes, next);
+}
+
+/* What was let go must be with the peer, who serves it next. A commit does not promise that when
+ * the peer is out of sync, so we wait until it is again; but not for ever, as it may be gone. */
+static bool is_handed_over(struct router *r)
+{
+    return !r->view_took || mono_reached(r->now.mono, r->view_give_up) ||
+           replica_state(r->replica) == MUSTER__REPLICA_STATE__REPLICA_IN_SYNC;
 }
 
 static void on_view_done(struct router *r, const struct later_args *args)
 {
-    if (args->of[0] > r->view_done)
-        r->view_done = args->of[0];
+    if (args->of[0] != r->view.version || !r->view_waits)
+        return;
+    if (!is_handed_over(r)) {
+        timer_set(&r->timers, &r->view_timer, mono_after(r->now.mono, SYNC_POLL_MS));
+        return;
+    }
+    r->view_waits = r->view_took = false;
+    r->view_done = r->view.version;
+}
+
+static void on_view_time(void *owner)
+{
+    release_finish(owner);
+}
+
+void release_init(struct router *r)
+{
+    timer_init(&r->view_timer, on_view_time, r);
 }
 
 void release_finish(struct router *r)
 {
-    r->view_waits = !r->restored || delivery_is_letting_go(r);
-    if (r->view_waits)
+    if (!r->restored || !r->view_waits || delivery_is_letting_go(r))
         return;
     known_release(r); /* what came late */
-    if (r->view.version)
-        later_commit(r, on_view_done, (struct later_args){{r->view.version}});
+    later_commit(r, on_view_done, (struct later_args){{r->view.version}});
 }
 
 void release_all(struct router *r)

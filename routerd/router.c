@@ -36,6 +36,7 @@ struct router *router_new(const struct router_config *config)
     r->metrics = config->metrics;
     known_init(r);
     presence_init(r);
+    release_init(r);
     return r;
 }
 
@@ -257,9 +258,9 @@ static void follow_moves(struct router *r)
 void router_on_view(struct router *r, const struct view *view, const struct router_now *now)
 {
     begin(r, now);
-    r->view_waits = false;
     release_taken(r, view);
     r->view = *view;
+    r->view_waits = true;
     follow_moves(r);
     release_finish(r);
     end(r);

@@ -197,6 +197,9 @@ struct router {
     bool serving[VIEW_NODES_MAX + 1]; /* users of that home are activated here */
     uint64_t view_done;
     bool view_waits; /* the view is in force, but not carried out yet */
+    bool view_took;  /* users, from us */
+    mono_t view_give_up;
+    struct timer view_timer;
     struct timers timers;
     bool has_secret;
     uint8_t secret[32]; /* for the salts of nobody */
