@@ -89,6 +89,21 @@ size_t str_rfind(struct str s, char c)
     return s.len;
 }
 
+size_t str_find_unquoted(struct str s, char c)
+{
+    bool quoted = false;
+
+    for (size_t i = 0; i < s.len; i++) {
+        if (quoted && s.p[i] == '\\')
+            i++;
+        else if (s.p[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && s.p[i] == c)
+            return i;
+    }
+    return s.len;
+}
+
 struct str str_sub(struct str s, size_t from, size_t len)
 {
     if (from >= s.len)

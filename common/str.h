@@ -39,6 +39,8 @@ int str_cmp(struct str a, struct str b);
 /* Offset of the first `c`, or s.len. */
 size_t str_find(struct str s, char c);
 size_t str_rfind(struct str s, char c);
+/* The first `c` that is not between double quotes, within which a backslash escapes. */
+size_t str_find_unquoted(struct str s, char c);
 /* The part from `from`, at most `len` bytes; empty where there is none. */
 struct str str_sub(struct str s, size_t from, size_t len);
 

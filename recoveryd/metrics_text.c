@@ -30,23 +30,6 @@ static bool is_name(struct str s)
     return s.len > 0;
 }
 
-/* The closing brace of labels, whose values may hold braces within quotes; s.len if there is none.
- */
-static size_t find_end_of_labels(struct str s)
-{
-    bool quoted = false;
-
-    for (size_t i = 0; i < s.len; i++) {
-        if (quoted && s.p[i] == '\\')
-            i++;
-        else if (s.p[i] == '"')
-            quoted = !quoted;
-        else if (!quoted && s.p[i] == '}')
-            return i;
-    }
-    return s.len;
-}
-
 static struct line read_sample(struct str text)
 {
     struct line l = {.kind = SAMPLE};
@@ -55,7 +38,7 @@ static struct line read_sample(struct str text)
     l.family = str_sub(text, 0, brace < space ? brace : space);
     if (brace < space) {
         text = str_sub(text, brace + 1, text.len);
-        end = find_end_of_labels(text);
+        end = str_find_unquoted(text, '}');
         l.labels = str_sub(text, 0, end);
         l.rest = str_trim(str_sub(text, end + 1, text.len));
     } else {

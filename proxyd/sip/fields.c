@@ -162,14 +162,6 @@ bool sip_cseq_parse(struct str value, struct sip_cseq *ret_cseq)
     return sip_is_token(ret_cseq->method);
 }
 
-static struct str unquote(struct str s)
-{
-    s = str_trim(s);
-    if (s.len >= 2 && s.p[0] == '"' && s.p[s.len - 1] == '"')
-        return str_sub(s, 1, s.len - 2);
-    return s;
-}
-
 bool sip_credentials_parse(struct str value, struct sip_credentials *ret_credentials)
 {
     struct sip_credentials c = {0};
@@ -195,7 +187,7 @@ bool sip_credentials_parse(struct str value, struct sip_credentials *ret_credent
             return false;
         for (size_t i = 0; i < ARRAY_LEN(fields); i++)
             if (str_ieq_c(str_trim(name), fields[i].name))
-                *fields[i].to = unquote(text);
+                *fields[i].to = sip_unquote(str_trim(text));
     }
     *ret_credentials = c;
     return true;

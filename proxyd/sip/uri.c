@@ -29,23 +29,7 @@ bool sip_is_token(struct str s)
 
 /* ---- parameters ---- */
 
-/* Offset of the first `;` outside of quotes, or s.len. */
-static size_t find_semicolon(struct str s)
-{
-    bool quoted = false;
-
-    for (size_t i = 0; i < s.len; i++) {
-        if (quoted && s.p[i] == '\\')
-            i++;
-        else if (s.p[i] == '"')
-            quoted = !quoted;
-        else if (!quoted && s.p[i] == ';')
-            return i;
-    }
-    return s.len;
-}
-
-static struct str unquote(struct str s)
+struct str sip_unquote(struct str s)
 {
     if (s.len >= 2 && s.p[0] == '"' && s.p[s.len - 1] == '"')
         return str_sub(s, 1, s.len - 2);
@@ -55,7 +39,7 @@ static struct str unquote(struct str s)
 bool sip_param_next(struct str *params, struct str *ret_name, struct str *ret_value)
 {
     while (params->len) {
-        size_t end = find_semicolon(*params);
+        size_t end = str_find_unquoted(*params, ';');
         struct str item = str_trim(str_sub(*params, 0, end)), name, value;
 
         *params = str_sub(*params, end + 1, params->len);
@@ -63,7 +47,7 @@ bool sip_param_next(struct str *params, struct str *ret_name, struct str *ret_va
             continue;
         str_cut(item, '=', &name, &value);
         *ret_name = str_trim(name);
-        *ret_value = unquote(str_trim(value));
+        *ret_value = sip_unquote(str_trim(value));
         return true;
     }
     return false;

@@ -47,6 +47,9 @@ void sip_uri_put_aor(struct buf *out, struct str aor);
  * around a value are taken away, escapes within are kept. */
 bool sip_param(struct str params, const char *name, struct str *ret_value);
 
+/* Without the double quotes around it, if there are; escapes within are kept. */
+struct str sip_unquote(struct str s);
+
 /* Cuts the next "name=value" off *params; false at the end. */
 bool sip_param_next(struct str *params, struct str *ret_name, struct str *ret_value);
 

@@ -45,6 +45,9 @@ static void parts(void **state)
     assert_int_equal(str_find(STR("abc"), '@'), 3);
     assert_int_equal(str_rfind(STR("abc"), '@'), 3);
     assert_int_equal(str_find(STR(""), '@'), 0);
+    assert_int_equal(str_find_unquoted(STR("a=\"x;\\\";\";b"), ';'), 9);
+    assert_int_equal(str_find_unquoted(STR("a=\"never;closed"), ';'), 15);
+    assert_int_equal(str_find_unquoted(STR("\"\\"), ';'), 2);
 
     assert_true(str_eq_c(str_sub(STR("abcdef"), 2, 3), "cde"));
     assert_true(str_eq_c(str_sub(STR("abcdef"), 4, 100), "ef"));
