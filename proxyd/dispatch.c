@@ -109,25 +109,32 @@ static void on_options(struct proxy *p, struct sip_server *s)
     proxy_end_reply(p, s, 200, &out);
 }
 
+/* For requests that only the user whom the URI names may make. */
+static void to_own_server(struct proxy *p, struct sip_server *s, const struct sip_uri *uri,
+                          const char *refusal)
+{
+    const struct user *user = dispatch_authenticate(p, s);
+    struct str aor;
+
+    if (!user)
+        return;
+    if (!proxy_local_aor(p, request_of(s), uri, &aor))
+        proxy_reply(p, s, 404, NULL);
+    else if (!str_eq_c(aor, user->aor))
+        proxy_reply(p, s, 403, refusal);
+    else
+        dispatch_to_server(p, s, aor, aor);
+}
+
 static void on_register(struct proxy *p, struct sip_server *s)
 {
     struct sip_msg *m = request_of(s);
-    const struct user *user;
-    struct str aor;
 
     if (!proxy_is_local_host(p, m->uri.host)) {
         proxy_reply(p, s, 404, "Not Our Domain");
         return;
     }
-    user = dispatch_authenticate(p, s);
-    if (!user)
-        return;
-    if (!proxy_local_aor(p, m, &m->to.uri, &aor))
-        proxy_reply(p, s, 404, NULL);
-    else if (!str_eq_c(aor, user->aor))
-        proxy_reply(p, s, 403, "Not Your Address Of Record");
-    else
-        dispatch_to_server(p, s, aor, aor);
+    to_own_server(p, s, &m->to.uri, "Not Your Address Of Record");
 }
 
 /* Event: presence, the one package that we have (RFC 3856). */
@@ -146,21 +153,9 @@ static bool check_event(struct proxy *p, struct sip_server *s)
 
 static void on_publish(struct proxy *p, struct sip_server *s)
 {
-    struct sip_msg *m = request_of(s);
-    const struct user *user;
-    struct str aor;
-
     if (!check_event(p, s))
         return;
-    user = dispatch_authenticate(p, s);
-    if (!user)
-        return;
-    if (!proxy_local_aor(p, m, &m->uri, &aor))
-        proxy_reply(p, s, 404, NULL);
-    else if (!str_eq_c(aor, user->aor))
-        proxy_reply(p, s, 403, "Not Your Presence");
-    else
-        dispatch_to_server(p, s, aor, aor);
+    to_own_server(p, s, &request_of(s)->uri, "Not Your Presence");
 }
 
 static void on_subscribe(struct proxy *p, struct sip_server *s)
