@@ -1,6 +1,6 @@
 programs       += recoveryd nodectl
 recoveryd.src  := main.c manager.c effects.c admin.c daemon_links.c heartbeat.c supervisor.c state_file.c
-recoveryd.core := detector.c alarm_list.c rcv.c rules.c commands.c edges.c roles.c state_view.c peer.c services.c
+recoveryd.core := detector.c alarm_list.c rcv.c facts.c sure.c tell.c rules.c commands.c edges.c roles.c state_view.c peer.c services.c
 
 # The node's PostgreSQL.
 recoveryd.src  += postgres.c pg/watch.c pg/operation.c pg/plans.c pg/steps_node.c pg/steps_peer.c pg/files.c pg/child.c pg/pq.c \

@@ -10,6 +10,9 @@
  *     edges.c      the plan on disk is carried out: release, acquire, report
  *     roles.c      which node's database is the primary, and what PostgreSQL is told to do
  *     state_view.c what others see: state, reason, view, heartbeat
+ *     tell.c       what operators are told: changes of state, alarms
+ *     sure.c       whether what we last knew still holds
+ *     facts.c      questions that several of these ask
  */
 #include "recoveryd/peer.h"
 #include "recoveryd/rcv.h"
@@ -159,6 +162,20 @@ bool roles_can_be_primary(const struct rcv *r);
 /* The users' other half: nothing is acknowledged by our database that the plan gives to the peer.
  */
 bool roles_released(const struct rcv *r);
+
+/* The peer talks, but has not heard us for so long that it may take over: until when we are sure
+ * that it has not. MONO_NEVER where it hears us, or is silent itself: then it may be dead. */
+mono_t sure_unheard_at(const struct rcv *r);
+/* Did we sleep, or were we not heard? */
+void sure_note_sleep(struct rcv *r);
+/* May the peer have taken over without our knowing? Then we start anew. */
+void sure_doubt(struct rcv *r);
+/* At our start: as our predecessor's heir, or from what is on disk. */
+void sure_go_on(struct rcv *r);
+void sure_begin_anew(struct rcv *r);
+
+void tell_state(struct rcv *r);
+void tell_alarms(struct rcv *r);
 
 void commands_run(struct rcv *r, enum rcv_command command, Muster__Service service);
 

@@ -329,7 +329,8 @@ static bool starts_without_peer(const struct rcv *r)
         return false;
     if (peer_is_init(r))
         return init_window_over(r) && !r->peer.last.ready;
-    return rcv_peer_dead(r) && r->disk.database_node == r->config.node;
+    return rcv_peer_dead(r) &&
+           (r->config.database_external || r->disk.database_node == r->config.node);
 }
 
 static void start_without_peer(struct rcv *r, struct rcv_plan *n)
