@@ -45,7 +45,8 @@ bool roles_database_ok(const struct rcv *r)
     if (r->config.database_external)
         return r->database.up;
     if (is_ours(r))
-        return runs_as_primary(&r->database) && r->database.up;
+        return runs_as_primary(&r->database) && r->database.up &&
+               r->op != RCV_DATABASE_INIT_PRIMARY;
     /* A peer that has just fallen silent is not yet a failure of its database. */
     return is_peers(r) && !rcv_peer_dead(r) && r->peer.last.database_primary &&
            r->peer.last.database_up;

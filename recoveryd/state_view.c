@@ -192,7 +192,8 @@ static void tell_database(const struct rcv *r, Muster__Heartbeat *h)
     h->database_exists = d->exists && !d->unusable;
     h->database_primary = d->exists && !d->standby && d->running;
     h->database_unpromoted = d->standby;
-    h->database_up = d->up;
+    /* A cluster that is being made answers before it is complete. */
+    h->database_up = d->up && r->op != RCV_DATABASE_INIT_PRIMARY;
     h->wal_lsn = d->lsn;
     h->timeline = d->timeline;
     h->database_node = r->disk.database_node;

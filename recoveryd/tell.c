@@ -101,7 +101,10 @@ static void tell_restarts(struct rcv *r)
 
 void tell_alarms(struct rcv *r)
 {
-    uint64_t delay_ms = r->config.timers.critical_service_down_delay_ms;
+    const struct rcv_timers *t = &r->config.timers;
+    /* While a node initialises its services wait for the database. */
+    uint64_t delay_ms = r->disk.goal == RCV_INIT ? 3 * t->init_heartbeat_timeout_ms
+                                                 : t->critical_service_down_delay_ms;
     Muster__Service failed = services_failed(&r->services, delay_ms, r->now);
 
     if (r->stopping)
