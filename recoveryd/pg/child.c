@@ -122,6 +122,7 @@ static int spawn(uv_loop_t *loop, struct child *c)
     uv_process_options_t options = {
         .file = args[0],
         .args = args,
+        .cwd = "/", /* PostgreSQL's tools complain, in their output, of one that we may not enter */
         .exit_cb = on_exit,
         .stdio = stdio,
         .stdio_count = 3,

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * A tool that runs, says something and ends: initdb, pg_basebackup, psql. It is killed when this
- * process dies, in whatever way (setpriv of util-linux sees to that).
+ * A tool that runs, says something and ends: initdb, pg_basebackup, psql. Its working directory is
+ * the root, so paths in its arguments are absolute. It is killed when this process dies, in whatever
+ * way (setpriv of util-linux sees to that).
  */
 #include <uv.h>
 

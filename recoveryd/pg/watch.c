@@ -507,6 +507,7 @@ static int spawn(struct watch *w, uv_process_t *process, int log_fd)
     uv_process_options_t options = {
         .file = program,
         .args = args,
+        .cwd = w->config.conf->dir, /* maybe we may not enter our own */
         .exit_cb = on_process_exit,
         .stdio = stdio,
         .stdio_count = 3,

@@ -25,10 +25,15 @@ struct postgres {
 static inline int postgres_run(const struct postgres *p, const char *const *argv)
 {
     char path[256];
+    const char *args[24] = {path}; /* with its folder: so it finds the programs beside it */
     int status;
     pid_t pid;
 
     (void)snprintf(path, sizeof(path), "%s/%s", p->bin, argv[0]);
+    for (size_t i = 1; argv[i]; i++) {
+        assert(i < sizeof(args) / sizeof(args[0]) - 1);
+        args[i] = argv[i];
+    }
     pid = fork();
     assert(pid >= 0);
     if (pid == 0) {
@@ -38,7 +43,7 @@ static inline int postgres_run(const struct postgres *p, const char *const *argv
             _exit(126);
         if (chdir(p->dir) || !freopen("output", "a", stdout) || dup2(1, 2) < 0)
             _exit(126);
-        execv(path, (char *const *)argv);
+        execv(path, (char *const *)args);
         _exit(127);
     }
     if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))

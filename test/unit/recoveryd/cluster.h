@@ -152,6 +152,14 @@ static inline int cluster_up(struct cluster *c)
     return 0;
 }
 
+static inline void kill_postmaster(const struct cluster *c, int n)
+{
+    uint32_t pid = postgres_status(c->nodes[n].postgres)->pid;
+
+    assert_true(pid > 1); /* 0 would be all of us */
+    kill((pid_t)pid, SIGKILL);
+}
+
 /* By the pid file, so that it also cleans up after a test that failed. */
 static inline void end_postmaster(const struct cluster *c, int n)
 {

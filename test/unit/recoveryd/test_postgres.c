@@ -45,7 +45,7 @@ static void a_dead_standby_does_not_hold_up_commits(void **state)
     PGconn *conn = open_sql(&the, 1, "muster");
 
     (void)state;
-    kill((pid_t)status_of(&the, 2)->pid, SIGKILL);
+    kill_postmaster(&the, 2);
     UNTIL(&the, !status_of(&the, 2)->running);
     UNTIL(&the, status_of(&the, 1)->replica == 0);
 
@@ -77,7 +77,7 @@ static void the_primary_dies_and_the_standby_takes_its_place(void **state)
 {
     (void)state;
     sql(&the, 1, "INSERT INTO t VALUES (4)", NULL, 0);
-    kill((pid_t)status_of(&the, 1)->pid, SIGKILL);
+    kill_postmaster(&the, 1);
     UNTIL(&the, !status_of(&the, 1)->running);
     assert_false(status_of(&the, 1)->up);
     expect(&the, 2, POSTGRES_PROMOTE, 0, POSTGRES_OK);
@@ -97,7 +97,7 @@ static void the_former_primary_is_rewound(void **state)
     expect(&the, 1, POSTGRES_START, 0, POSTGRES_OK);
     expect_synchronous(&the, 1, 0, POSTGRES_OK);
     sql(&the, 1, "INSERT INTO t VALUES (99)", NULL, 0);
-    kill((pid_t)status_of(&the, 1)->pid, SIGKILL);
+    kill_postmaster(&the, 1);
 
     expect(&the, 1, POSTGRES_REJOIN, 2, POSTGRES_OK);
     assert_true(status_of(&the, 1)->standby && status_of(&the, 1)->receiving);
