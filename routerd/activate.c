@@ -179,7 +179,8 @@ static void build(struct activation *n)
         take_queued(r, forget(&reversed, &f));
         mem_free(f);
     }
-    HASH_ITER (hh, r->sessions, s, next) {
+    for (s = r->sessions; s; s = next) {
+        next = s->hh.next;
         if (!s->stream && !timer_is_set(&s->timer))
             hold_or_end(s);
     }
@@ -221,7 +222,8 @@ void activate(struct router *r)
         r->serving[home] |= n.homes[home];
     build(&n);
     presence_activated(r);
-    HASH_ITER (hh, r->accounts, a, next) {
+    for (a = r->accounts; a; a = next) {
+        next = a->hh.next;
         if (comes(&n, str_of(a->aor))) /* what was stored at the last moment */
             offline_kick(r, str_of(a->aor));
     }

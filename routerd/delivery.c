@@ -468,7 +468,8 @@ void delivery_on_proxyd_link(struct router *r, bool up)
 {
     struct delivery *d, *next;
 
-    HASH_ITER (hh, r->deliveries, d, next) {
+    for (d = r->deliveries; d; d = next) {
+        next = d->hh.next;
         if (d->state != DELIVERY_ASKING)
             continue;
         timer_set(&r->timers, &d->timer,
@@ -498,7 +499,8 @@ void delivery_release(struct router *r)
 {
     struct delivery *d, *next;
 
-    HASH_ITER (hh, r->deliveries, d, next) {
+    for (d = r->deliveries; d; d = next) {
+        next = d->hh.next;
         if (router_serves(r, recipient(d)))
             continue;
         if (d->state == DELIVERY_ASKING || d->state == DELIVERY_WAITING)
@@ -519,7 +521,8 @@ void delivery_free(struct router *r)
 {
     struct delivery *d, *next;
 
-    HASH_ITER (hh, r->deliveries, d, next) {
+    for (d = r->deliveries; d; d = next) {
+        next = d->hh.next;
         for (size_t i = 0; i < d->origin_count; i++)
             mem_free(d->origins[i].stanza_id);
         delivery_drop(d);

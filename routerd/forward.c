@@ -242,13 +242,15 @@ void forward_retry(struct router *r, uint32_t node)
     struct forward *f, *next_forward;
     struct parcel *p, *next;
 
-    HASH_ITER (hh, r->forwards, f, next_forward) {
+    for (f = r->forwards; f; f = next_forward) {
+        next_forward = f->hh.next;
         uint32_t serving = router_serving(r, jid_bare(str_of(f->im->to)));
 
         if (node ? serving == node : serving != f->node || serving == 0)
             attempt(f);
     }
-    HASH_ITER (hh, r->parcels, p, next) {
+    for (p = r->parcels; p; p = next) {
+        next = p->hh.next;
         retry_parcel(r, p);
     }
 }
@@ -258,11 +260,13 @@ void forward_free(struct router *r)
     struct forward *f, *next_forward;
     struct parcel *p, *next;
 
-    HASH_ITER (hh, r->forwards, f, next_forward) {
+    for (f = r->forwards; f; f = next_forward) {
+        next_forward = f->hh.next;
         mem_free(f->origin.stanza_id);
         drop(f);
     }
-    HASH_ITER (hh, r->parcels, p, next) {
+    for (p = r->parcels; p; p = next) {
+        next = p->hh.next;
         parcel_free(r, p);
     }
 }

@@ -162,7 +162,8 @@ void known_release(struct router *r)
 {
     struct known *k, *next;
 
-    DL_FOREACH_SAFE (r->known_first, k, next) {
+    for (k = r->known_first; k; k = next) {
+        next = k->next;
         if (!router_serves(r, recipient_in((struct str){k->key, k->len})))
             drop(r, k);
     }

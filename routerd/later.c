@@ -92,11 +92,13 @@ void later_free(struct router *r)
     struct commit *c, *next_commit;
     struct request *q, *next;
 
-    DL_FOREACH_SAFE (r->commits, c, next_commit) {
+    for (c = r->commits; c; c = next_commit) {
+        next_commit = c->next;
         DL_DELETE(r->commits, c);
         mem_free(c);
     }
-    HASH_ITER (hh, r->requests, q, next) {
+    for (q = r->requests; q; q = next) {
+        next = q->hh.next;
         HASH_DELETE(hh, r->requests, q);
         if (q->how.drop)
             q->how.drop(q->how.data);

@@ -22,8 +22,8 @@ enum { FAILURES_MAX = 5, HELD_MAX = 16, HELD_MS = 5000, FEATURES_MAX = 8192, STA
 
 /* ---- features ---- */
 
-/* A client that knows other channel bindings than ours tries them where -PLUS is offered, and fails;
- * so the operator decides. */
+/* A client that knows other channel bindings than ours tries them where -PLUS is offered, and
+ * fails; so the operator decides. */
 static bool offers_binding(const struct stream *st)
 {
     return st->has_exporter && st->router->params->routerd_channel_binding;
@@ -352,7 +352,8 @@ void negotiate_held(struct router *r)
 {
     struct stream *st, *next;
 
-    HASH_ITER (hh, r->streams, st, next) {
+    for (st = r->streams; st; st = next) {
+        next = st->hh.next;
         if (st->state == STREAM_HELD && router_serving(r, str_of(st->aor)))
             release_held(st);
     }

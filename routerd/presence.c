@@ -266,7 +266,8 @@ void presence_on_sync(struct router *r)
 {
     struct account *a, *next;
 
-    HASH_ITER (hh, r->accounts, a, next) {
+    for (a = r->accounts; a; a = next) {
+        next = a->hh.next;
         if (a->sip_old)
             availability_set(&a->sip, false, str_of(""), str_of(""), 0);
         a->sip_old = false;
@@ -315,7 +316,8 @@ static void on_unconfirmed(void *owner)
 
     if (!r->presenced_up)
         return;
-    HASH_ITER (hh, r->accounts, a, next) {
+    for (a = r->accounts; a; a = next) {
+        next = a->hh.next;
         sip_update(a);
     }
 }
@@ -330,7 +332,8 @@ void presence_activated(struct router *r)
     struct account *a, *next;
 
     timer_set(&r->timers, &r->sip_timer, mono_after(r->now.mono, SIP_CONFIRMED_MS));
-    HASH_ITER (hh, r->accounts, a, next) {
+    for (a = r->accounts; a; a = next) {
+        next = a->hh.next;
         if (a->sip.available)
             sip_update(a);
     }
@@ -393,7 +396,8 @@ static void forget_directed(struct session *s, bool tell)
 {
     struct directed *d, *next;
 
-    HASH_ITER (hh, s->directed, d, next) {
+    for (d = s->directed; d; d = next) {
+        next = d->hh.next;
         HASH_DELETE(hh, s->directed, d);
         if (tell)
             say(s->router, str_of(s->jid), str_of(d->jid), "unavailable");

@@ -33,7 +33,8 @@ static void send_away(struct router *r, const bool *homes, const struct view *ne
 {
     struct stream *st, *following;
 
-    HASH_ITER (hh, r->streams, st, following) {
+    for (st = r->streams; st; st = following) {
+        following = st->hh.next;
         uint32_t home = home_of(r, st->aor);
 
         if (next && home && homes[home] && st->session)
@@ -48,7 +49,8 @@ static void drop_accounts(struct router *r, const bool *homes)
 {
     struct account *a, *next;
 
-    HASH_ITER (hh, r->accounts, a, next) {
+    for (a = r->accounts; a; a = next) {
+        next = a->hh.next;
         uint32_t home = home_of(r, a->aor);
 
         if (home && !homes[home])

@@ -123,7 +123,8 @@ static void release_waits(struct account *a, bool loaded, mono_t until)
 {
     struct roster_wait *w, *next;
 
-    DL_FOREACH_SAFE (a->roster.waits, w, next) {
+    for (w = a->roster.waits; w; w = next) {
+        next = w->next;
         if (!loaded && w->until.ms > until.ms)
             continue;
         DL_DELETE(a->roster.waits, w);
@@ -204,7 +205,8 @@ void roster_forget(struct account *a)
 {
     struct roster_item *item, *next;
 
-    HASH_ITER (hh, a->roster.items, item, next) {
+    for (item = a->roster.items; item; item = next) {
+        next = item->hh.next;
         item_free(a, item);
     }
     a->roster.loaded = false;

@@ -54,16 +54,19 @@ void router_free(struct router *r)
 
     if (!r)
         return;
-    HASH_ITER (hh, r->streams, st, next_stream) {
+    for (st = r->streams; st; st = next_stream) {
+        next_stream = st->hh.next;
         stream_free(st);
     }
-    HASH_ITER (hh, r->sessions, s, next_session) {
+    for (s = r->sessions; s; s = next_session) {
+        next_session = s->hh.next;
         session_free(s);
     }
     delivery_free(r);
     forward_free(r);
     later_free(r);
-    HASH_ITER (hh, r->accounts, a, next_account) {
+    for (a = r->accounts; a; a = next_account) {
+        next_account = a->hh.next;
         account_free(a);
     }
     known_free(r);
@@ -314,7 +317,8 @@ void router_on_users(struct router *r, const char *aor, const struct router_now 
         if (a)
             end_deleted(r, a);
     } else {
-        HASH_ITER (hh, r->accounts, a, next) {
+        for (a = r->accounts; a; a = next) {
+            next = a->hh.next;
             end_deleted(r, a);
         }
     }

@@ -41,7 +41,8 @@ static void destroy(struct session *s)
 {
     struct directed *d, *next;
 
-    HASH_ITER (hh, s->directed, d, next) {
+    for (d = s->directed; d; d = next) {
+        next = d->hh.next;
         HASH_DELETE(hh, s->directed, d);
         mem_free(d);
     }
