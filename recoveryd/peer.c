@@ -23,9 +23,12 @@ void peer_set_timeouts(struct peer *p, uint64_t timeout_ms, uint64_t init_timeou
 
 bool peer_heard(struct peer *p, const Muster__Heartbeat *heartbeat, mono_t now)
 {
-    enum detector_verdict verdict = detector_beat(&p->detector, heartbeat->boot_id, now);
     bool is_back = p->state == PEER_WAITING || p->state == PEER_DEAD;
+    enum detector_verdict verdict;
 
+    if (heartbeat->boot_id == p->gone_boot_id)
+        return false;
+    verdict = detector_beat(&p->detector, heartbeat->boot_id, now);
     p->last = *heartbeat;
     p->state = PEER_ALIVE;
     p->heard_at = now;
@@ -47,8 +50,10 @@ static void judge(struct peer *p)
     case PEER_SUSPECTED:
         if (p->link_lost || p->silent)
             p->state = PEER_SUSPECTED;
-        if (p->link_lost && p->connect_failed && p->listeners_refused)
+        if (p->link_lost && p->connect_failed && p->listeners_refused) {
             p->state = PEER_DEAD;
+            p->gone_boot_id = p->last.boot_id;
+        }
         if (p->silent && p->connect_failed)
             p->state = PEER_DEAD;
         break;

@@ -33,6 +33,7 @@ struct peer {
     mono_t heard_at;        /* the last beat */
     mono_t ask_at;          /* half of that: a new connection is tried */
     mono_t silent_at;       /* last beat, or our start, and the timeout */
+    uint64_t gone_boot_id;  /* whose process is known to have ended; 0: none */
     bool silent;            /* silent_at has passed */
     bool link_lost;         /* since the last beat */
     bool connect_failed;    /* the same */
@@ -43,7 +44,8 @@ struct peer {
 void peer_init(struct peer *p, uint64_t timeout_ms, uint64_t init_timeout_ms, mono_t now);
 void peer_set_timeouts(struct peer *p, uint64_t timeout_ms, uint64_t init_timeout_ms);
 
-/* True when it had been dead or never heard, or has another boot_id than before. */
+/* True when it had been dead or never heard, or has another boot_id than before. What a process
+ * said that has ended since is not listened to. */
 bool peer_heard(struct peer *p, const Muster__Heartbeat *heartbeat, mono_t now);
 void peer_link_lost(struct peer *p);
 void peer_connect_failed(struct peer *p, bool listeners_refused);

@@ -38,8 +38,11 @@ static void start_beat(struct rcv *r, const Muster__Heartbeat *h)
 {
     uint64_t was_released = r->peer.last.released_epoch, was_epoch = r->peer.last.epoch;
 
-    bool is_back = peer_heard(&r->peer, h, r->now);
+    bool is_back;
 
+    if (h->boot_id == r->peer.gone_boot_id)
+        return;
+    is_back = peer_heard(&r->peer, h, r->now);
     if (is_back)
         r->echoed_at = r->now;
     /* What moves users forward is answered at once, not at the next interval. */

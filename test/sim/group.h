@@ -79,6 +79,7 @@ struct group {
     uint64_t order;
     struct group_node nodes[2];
     bool cut[2];          /* what node i + 1 says does not arrive */
+    bool stream_cut;      /* heartbeats pass, replication does not */
     uint64_t cut_since;   /* 0: the link is whole */
     uint64_t cut_trouble; /* until then, a cut excuses two owners */
     unsigned slow_ms;     /* a heartbeat may take so much longer; none overtakes another */

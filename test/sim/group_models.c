@@ -156,7 +156,7 @@ static void replicate(struct group *g, struct group_node *n)
     struct group_database *standby = &n->database, *primary = &group_peer(n)->database;
 
     standby->receiving = standby->running && standby->up && standby->standby &&
-                         is_primary(primary) && group_reaches(g, 1, 2) && group_reaches(g, 2, 1) &&
+                         is_primary(primary) && !g->stream_cut && group_reaches(g, 1, 2) && group_reaches(g, 2, 1) &&
                          standby->timeline <= primary->timeline && is_prefix(standby, primary);
     if (standby->receiving)
         copy_items(standby, primary);
@@ -283,7 +283,7 @@ static bool follow(struct group_node *n)
     struct group_node *peer = group_peer(n);
     struct group_database *d = &n->database;
 
-    if (!is_primary(&peer->database) || !group_reaches(n->group, 1, 2) ||
+    if (!is_primary(&peer->database) || n->group->stream_cut || !group_reaches(n->group, 1, 2) ||
         !group_reaches(n->group, 2, 1))
         return false;
     copy_items(d, &peer->database);

@@ -14,7 +14,7 @@
 
 enum { TIMEOUT_MS = 3000, INIT_TIMEOUT_MS = 10000 };
 
-enum what { BEAT, BREAK, FAIL, REFUSE, TICK, DOZE, SLEEP };
+enum what { BEAT, REBOOT, BREAK, FAIL, REFUSE, TICK, DOZE, SLEEP };
 
 struct line {
     uint64_t at_ms;
@@ -32,7 +32,8 @@ static const struct line all_processes_are_gone[] = {
     {1000, BEAT,   PEER_ALIVE},
     {1100, BREAK,  PEER_SUSPECTED},
     {1101, REFUSE, PEER_DEAD},
-    {9000, BEAT,   PEER_ALIVE},
+    {1102, BEAT,   PEER_DEAD}, /* was still on its way */
+    {9000, REBOOT, PEER_ALIVE},
 };
 
 /* Its daemons listen: recoveryd alone may be restarting. */
@@ -107,9 +108,10 @@ static void happen(struct peer *p, const struct line *l)
     mono_t now = {l->at_ms};
 
     h.node = 2;
-    h.boot_id = 7;
+    h.boot_id = l->what == REBOOT ? 8 : 7;
     switch (l->what) {
     case BEAT:
+    case REBOOT:
         (void)peer_heard(p, &h, now);
         break;
     case BREAK:
