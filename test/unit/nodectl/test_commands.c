@@ -38,11 +38,9 @@ static void read_file(const char *name, char ret_text[OUTPUT_MAX])
 static void redirect(const char *name, const char *mode, FILE *stream)
 {
     char path[128];
-    FILE *opened;
 
     snprintf(path, sizeof(path), "%s/%s", the.dir, name);
-    opened = freopen(path, mode, stream);
-    if (opened != stream)
+    if (freopen(path, mode, stream) != stream)
         _exit(99);
 }
 
