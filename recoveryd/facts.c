@@ -34,7 +34,8 @@ bool rcv_peer_settled(const struct rcv *r)
 {
     const Muster__Heartbeat *last = &r->peer.last;
 
-    return rcv_peer_fresh(r) && last->epoch == r->disk.epoch && last->goal == last->reported;
+    return rcv_peer_fresh(r) && last->epoch == r->disk.epoch && last->goal == last->reported &&
+           last->goal == rcv_complement(r->disk.goal);
 }
 
 bool rcv_peer_holds_nothing(const struct rcv *r)

@@ -58,6 +58,7 @@ void sure_begin_anew(struct rcv *r)
     }
     r->disk.goal = r->disk.reported = r->reported = RCV_INIT;
     r->disk.database_node = 0;
+    r->disk.database_synced = false; /* what the peer has acknowledged since is not here */
     r->disk.rule = 0;
 }
 
