@@ -40,6 +40,7 @@ static void redirect(const char *name, const char *mode, FILE *stream)
     char path[128];
 
     snprintf(path, sizeof(path), "%s/%s", the.dir, name);
+    // cppcheck-suppress leakReturnValNotUsed ; it is the stream that was given
     if (freopen(path, mode, stream) != stream)
         _exit(99);
 }
