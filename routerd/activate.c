@@ -80,7 +80,7 @@ static void each_queued(void *ctx, const struct replica_record *record)
 static void each_known(void *ctx, const struct replica_record *record)
 {
     struct activation *n = ctx;
-    struct known_record known;
+    struct known_im known;
 
     if (comes(n, record->user) && record_find_known(n->router, record->key, &known))
         known_restore(n->router, record->key, known.expires_unix_ms);
@@ -116,8 +116,8 @@ static void know(struct router *r, const Muster__QueuedStanza *q)
 {
     struct str key = q->im ? known_key(q->im) : (struct str){NULL, 0};
 
-    if (key.p && known_state(r, key) == KNOWN_NOT)
-        known_put(r, key, KNOWN_DELIVERED);
+    if (key.p)
+        known_put(r, key, false, im_generation(q->im));
     mem_free((void *)key.p);
 }
 

@@ -159,23 +159,23 @@ static void on_committed(struct router *r, const struct later_args *args)
         finish_with(d, MUSTER__IM_REPLY__RESULT__ACCEPTED);
 }
 
-static void know(struct delivery *d, enum known_state state)
+static void know(struct delivery *d, bool stored)
 {
     struct str key = known_key(d->im);
 
     if (key.p && is_ours(d))
-        known_put(d->router, key, state);
+        known_put(d->router, key, stored, im_generation(d->im));
     mem_free((void *)key.p);
 }
 
 /* It has a place. When both memories know that, it is accepted. */
-static void settle(struct delivery *d, enum known_state state)
+static void settle(struct delivery *d, bool stored)
 {
     struct router *r = d->router;
 
     timer_clear(&r->timers, &d->timer);
     d->state = DELIVERY_COMMITTING;
-    know(d, state);
+    know(d, stored);
     if (!d->again && !d->stored_id)
         count_metric(r, METRIC_IMS, 1);
     if (d->stored_id && is_ours(d))
@@ -276,7 +276,7 @@ static void on_stored(struct router *r, int status, struct str text, void *data)
     switch (status) {
     case DB_OK:
         count_metric(r, METRIC_IMS_STORED, 1);
-        settle(d, KNOWN_STORED);
+        settle(d, true);
         offline_kick(r, text);
         break;
     case DB_E_REFUSED:
@@ -338,7 +338,7 @@ static void attempt(struct delivery *d)
     if (a && deliver_to_sessions(a, d) > 0) {
         if (devices) /* a copy; that it was taken is not needed any more */
             (void)ask_devices(d);
-        settle(d, KNOWN_DELIVERED);
+        settle(d, false);
     } else if (devices && ask_devices(d)) {
         d->state = DELIVERY_ASKING;
         timer_set(&r->timers, &d->timer, mono_after(r->now.mono, DEVICE_MS));
@@ -364,6 +364,7 @@ static void on_time(void *owner)
 /* Answered before, or under way: true, and the origin is taken care of. */
 static bool join(struct router *r, const Muster__Im *im, struct str key, struct origin origin)
 {
+    struct known_im known;
     struct delivery *d;
 
     HASH_FIND(hh_key, r->deliveries_by_key, key.p, key.len, d);
@@ -371,7 +372,7 @@ static bool join(struct router *r, const Muster__Im *im, struct str key, struct 
         im_answer_result(r, im, origin, MUSTER__IM_REPLY__RESULT__BUSY);
         return true;
     }
-    if (!d && known_state(r, key) == KNOWN_NOT)
+    if (!d && !known_find(r, key, &known))
         return false;
     count_metric(r, METRIC_IMS_DUPLICATE, 1);
     if (!d) { /* what made it known may not be in both memories yet */
@@ -400,17 +401,43 @@ void delivery_start(struct router *r, const Muster__Im *im, struct origin origin
     attempt(d);
 }
 
+/* A row of the offline table: has the recipient this message already, or is there a newer row? If a
+ * client or a queue has it, then the row is what a node left that died before it could take it out
+ * of the queue; what comes out of the queue next must not be taken for it. */
+static bool is_stale(struct delivery *d)
+{
+    uint32_t generation = im_generation(d->im);
+    struct str key = known_key(d->im);
+    struct known_im known;
+    bool stale = key.p && known_find(d->router, key, &known) &&
+                 (!known.stored || generation < known.generation);
+
+    mem_free((void *)key.p);
+    return stale;
+}
+
+/* The generation after all that were ever heard of. */
+static void renew(struct delivery *d)
+{
+    uint32_t generation = im_generation(d->im);
+    struct str key = known_key(d->im);
+    struct known_im known;
+
+    if (key.p && known_find(d->router, key, &known) && known.generation > generation)
+        generation = known.generation;
+    im_renew(d->im, generation + 1);
+    mem_free((void *)key.p);
+}
+
 void delivery_start_stored(struct router *r, const Muster__Im *im, uint64_t id)
 {
     struct delivery *d = delivery_new(r, im);
-    struct str key = known_key(im);
 
     d->stored_id = id;
-    if (key.p && known_state(r, key) == KNOWN_DELIVERED)
-        settle(d, KNOWN_DELIVERED);
+    if (is_stale(d))
+        settle(d, false);
     else
         attempt(d);
-    mem_free((void *)key.p);
 }
 
 void delivery_again(struct router *r, struct str queue_key, Muster__QueuedStanza *q)
@@ -425,7 +452,7 @@ void delivery_again(struct router *r, struct str queue_key, Muster__QueuedStanza
     q->im->stanza = q->xml;
     d = delivery_new(r, q->im);
     q->im->stanza = (ProtobufCBinaryData){0, NULL};
-    im_rename(d->im);
+    renew(d);
     d->again = true;
     memcpy(d->queue_key, queue_key.p, queue_key.len);
     attempt(d);
@@ -456,7 +483,7 @@ bool delivery_on_reply(struct router *r, uint64_t number, const Muster__ImReply 
         return d != NULL;
     timer_clear(&r->timers, &d->timer);
     if (reply->result == MUSTER__IM_REPLY__RESULT__ACCEPTED)
-        settle(d, KNOWN_DELIVERED);
+        settle(d, false);
     else if (reply->result == MUSTER__IM_REPLY__RESULT__REFUSED)
         finish(d, reply);
     else

@@ -27,24 +27,29 @@ enum im_type im_type(const Muster__Im *im)
     return IM_NORMAL;
 }
 
-enum { RENAMED_MAX = 64 };
-static const char renamed = '\x1f';
+enum { GENERATION_MAX = 64 };
+static const char renewed = '\x1f';
 
 struct str im_id(const Muster__Im *im)
 {
-    return str_sub(str_of(im->id), 0, str_find(str_of(im->id), renamed));
+    return str_sub(str_of(im->id), 0, str_find(str_of(im->id), renewed));
 }
 
-void im_rename(Muster__Im *im)
+uint32_t im_generation(const Muster__Im *im)
 {
-    struct str id = str_of(im->id);
+    return (uint32_t)(strlen(im->id) - im_id(im).len);
+}
+
+void im_renew(Muster__Im *im, uint32_t generation)
+{
+    struct str id = im_id(im);
     char *longer;
 
-    if (str_empty(id) || id.len - im_id(im).len >= RENAMED_MAX)
+    if (str_empty(id) || generation > GENERATION_MAX)
         return;
-    longer = mem_new(id.len + 2);
+    longer = mem_new(id.len + generation + 1);
     memcpy(longer, id.p, id.len);
-    longer[id.len] = renamed;
+    memset(longer + id.len, renewed, generation);
     mem_free(im->id);
     im->id = longer;
 }

@@ -38,11 +38,12 @@ void im_answer_result(struct router *r, const Muster__Im *im, struct origin orig
 /* Still there and needs the answer? */
 bool im_origin_waits(struct router *r, const struct origin *origin);
 
-/* An IM that is routed again, because the session that had it has ended, gets another id: it must
- * not be taken for its former self, whose row in the offline table may be about to be deleted. What
- * is added cannot occur in an id; im_id() is without it. */
-void im_rename(Muster__Im *im);
+/* An IM that is routed again, because the session that had it has ended, is of the next generation:
+ * stored, it must not be taken for its former self, whose row may be about to be deleted. That is
+ * written behind the id, in characters that cannot occur in one; im_id() is without them. */
+void im_renew(Muster__Im *im, uint32_t generation);
 struct str im_id(const Muster__Im *im);
+uint32_t im_generation(const Muster__Im *im);
 
 /* All of it, on the heap of protobuf-c. */
 Muster__Im *im_copy(const Muster__Im *im);

@@ -7,6 +7,7 @@
 #include <utlist.h>
 
 #include "common/jid.h"
+#include "routerd/im.h"
 #include "routerd/records.h"
 
 enum { SWEEP_MS = 5000 };
@@ -31,26 +32,22 @@ struct str known_key(const Muster__Im *im)
 {
     struct str sender = jid_bare(str_of(im->from));
     struct str recipient = jid_bare(str_of(im->to));
-    size_t id_len = strlen(im->id);
-    size_t len = sender.len + 1 + id_len + 1 + recipient.len;
+    struct str id = im_id(im);
+    size_t len = sender.len + 1 + id.len + 1 + recipient.len;
     char *key;
 
-    if (id_len == 0)
+    if (str_empty(id))
         return (struct str){NULL, 0};
     key = mem_new(len + 1);
     memcpy(key, sender.p, sender.len);
-    memcpy(key + sender.len + 1, im->id, id_len);
+    memcpy(key + sender.len + 1, id.p, id.len);
     memcpy(key + len - recipient.len, recipient.p, recipient.len);
     return (struct str){key, len};
 }
 
-enum known_state known_state(const struct router *r, struct str key)
+bool known_find(const struct router *r, struct str key, struct known_im *ret_known)
 {
-    struct known_record known;
-
-    if (!record_find_known(r, key, &known))
-        return KNOWN_NOT;
-    return known.stored ? KNOWN_STORED : KNOWN_DELIVERED;
+    return record_find_known(r, key, ret_known);
 }
 
 static struct str sender_in(struct str key)
@@ -142,14 +139,17 @@ void known_restore(struct router *r, struct str key, uint64_t expires_unix_ms)
         timer_set(&r->timers, &r->known_timer, mono_after(r->now.mono, SWEEP_MS));
 }
 
-void known_put(struct router *r, struct str key, enum known_state state)
+void known_put(struct router *r, struct str key, bool stored, uint32_t generation)
 {
     struct str sender = sender_in(key);
-    struct known_record known = {.expires_unix_ms = r->now.unix_ms + KNOWN_MS};
+    struct known_im known = {.expires_unix_ms = r->now.unix_ms + KNOWN_MS};
     bool is_new = !record_find_known(r, key, &known);
     struct known_sender *others;
 
-    known.stored = state == KNOWN_STORED;
+    if (generation < known.generation)
+        return;
+    known.stored = stored;
+    known.generation = generation;
     HASH_FIND(hh, r->known_senders, sender.p, sender.len, others);
     if (is_new && others && others->count >= KNOWN_PER_SENDER)
         expire(r, others->oldest);

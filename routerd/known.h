@@ -11,17 +11,23 @@
 
 enum { KNOWN_MS = 600000, KNOWN_PER_SENDER = 10000 };
 
+struct known_im {
+    uint64_t expires_unix_ms;
+    bool stored;         /* in the offline table; else a client or device has it */
+    uint32_t generation; /* im_generation() of that copy */
+};
+
 void known_init(struct router *r);
-enum known_state { KNOWN_NOT, KNOWN_STORED, KNOWN_DELIVERED };
-enum known_state known_state(const struct router *r, struct str key);
-/* Adds it, or changes its state. */
-void known_put(struct router *r, struct str key, enum known_state state);
+/* False: it is not known. */
+bool known_find(const struct router *r, struct str key, struct known_im *ret_known);
+/* Where the IM is now; an older generation than is known changes nothing. */
+void known_put(struct router *r, struct str key, bool stored, uint32_t generation);
 /* From its record, at activation. */
 void known_restore(struct router *r, struct str key, uint64_t expires_unix_ms);
 /* Users are let go: their records stay, their order goes. */
 void known_release(struct router *r);
 void known_free(struct router *r);
 
-/* sender NUL id NUL recipient, bare JIDs, in memory that the caller frees; {NULL, 0} for an IM
+/* sender NUL im_id() NUL recipient, bare JIDs, in memory that the caller frees; {NULL, 0} for an IM
  * without an id. */
 struct str known_key(const Muster__Im *im);

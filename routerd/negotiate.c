@@ -387,6 +387,7 @@ void negotiate_element(struct stream *st, struct arena *arena, struct xml_node *
     case STREAM_OPENING:
     case STREAM_PROVED:
     case STREAM_BOUND:
+    case STREAM_LEAVING:
     case STREAM_CLOSING:
         break;
     }

@@ -147,16 +147,17 @@ Muster__QueuedStanza *record_queued(struct router *r, const char *smid, uint64_t
 }
 
 bool record_put_known(struct router *r, struct str key, struct str user,
-                      const struct known_record *known)
+                      const struct known_im *known)
 {
     Muster__KnownIm m = MUSTER__KNOWN_IM__INIT;
 
     m.expires_unix_ms = known->expires_unix_ms;
     m.stored = known->stored;
+    m.generation = known->generation;
     return put(r, TABLE_KNOWN, key, user, &m.base);
 }
 
-bool record_find_known(const struct router *r, struct str key, struct known_record *ret_known)
+bool record_find_known(const struct router *r, struct str key, struct known_im *ret_known)
 {
     struct replica_record record;
     Muster__KnownIm *m;
@@ -166,7 +167,7 @@ bool record_find_known(const struct router *r, struct str key, struct known_reco
     m = muster__known_im__unpack(NULL, record.value.len, (const uint8_t *)record.value.p);
     if (!m)
         return false;
-    *ret_known = (struct known_record){m->expires_unix_ms, m->stored};
+    *ret_known = (struct known_im){m->expires_unix_ms, m->stored, m->generation};
     muster__known_im__free_unpacked(m, NULL);
     return true;
 }

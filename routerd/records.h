@@ -7,7 +7,7 @@
  */
 #include <session_record.pb-c.h>
 
-#include "routerd/state.h"
+#include "routerd/known.h"
 
 enum {
     TABLE_SESSIONS = 1, /* SessionRecord; key: full JID */
@@ -34,13 +34,9 @@ void record_delete_queued(struct session *s, uint64_t number);
 /* NULL when there is none; free with muster__queued_stanza__free_unpacked(). */
 Muster__QueuedStanza *record_queued(struct router *r, const char *smid, uint64_t number);
 
-struct known_record {
-    uint64_t expires_unix_ms;
-    bool stored;
-};
 bool record_put_known(struct router *r, struct str key, struct str user,
-                      const struct known_record *known);
-bool record_find_known(const struct router *r, struct str key, struct known_record *ret_known);
+                      const struct known_im *known);
+bool record_find_known(const struct router *r, struct str key, struct known_im *ret_known);
 bool record_put_stored(struct router *r, struct str aor, uint64_t id);
 bool record_has_stored(struct router *r, struct str aor, uint64_t id);
 void record_delete_stored(struct router *r, struct str aor, uint64_t id);

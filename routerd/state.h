@@ -45,6 +45,7 @@ enum stream_state {
     STREAM_UNBOUND,  /* a resource must be bound, or a session resumed */
     STREAM_HELD,     /* that was asked, and waits until the user is served somewhere */
     STREAM_BOUND,
+    STREAM_LEAVING, /* the client has ended it, and waits for our end */
     STREAM_CLOSING, /* nothing that it says counts any more */
 };
 

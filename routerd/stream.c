@@ -7,6 +7,7 @@
 #include "common/util.h"
 #include "common/xml.h"
 #include "routerd/client.h"
+#include "routerd/later.h"
 #include "routerd/ns.h"
 #include "routerd/sasl.h"
 #include "routerd/session.h"
@@ -284,19 +285,33 @@ void stream_on_error(struct router *r, uint64_t id, int error)
     }
 }
 
+static void on_left(struct router *r, const struct later_args *args)
+{
+    struct stream *st = stream_find(r, args->of[0]);
+
+    if (st)
+        stream_close(st);
+}
+
 /* The client means it: unlike a connection that breaks, this ends the session. But when we closed
- * first it only answers, and has no session any more. */
+ * first it only answers, and has no session any more. Our end says that its last acknowledgement
+ * and its leaving are known to both nodes. */
 void stream_on_end(struct router *r, uint64_t id)
 {
     struct stream *st = stream_find(r, id);
     struct session *s = st ? st->session : NULL;
 
-    if (!st)
+    if (!st || st->state == STREAM_CLOSING)
         return;
+    if (!s) {
+        stream_close(st);
+        return;
+    }
     st->session = NULL;
-    if (s)
-        session_end(s);
-    stream_close(st);
+    s->stream = NULL;
+    st->state = STREAM_LEAVING;
+    session_end(s);
+    later_commit(r, on_left, (struct later_args){{id}});
 }
 
 void stream_on_closed(struct router *r, uint64_t id)

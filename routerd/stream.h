@@ -11,7 +11,7 @@
  *           ^                        |
  *           +--- HELD <--nobody serves the user now
  *
- * From each state to CLOSING by an error. A user who is served elsewhere is sent there
+ * From BOUND to LEAVING when the client ends it, from each state to CLOSING by an error. A user who is served elsewhere is sent there
  * (see-other-host) when it binds or resumes.
  */
 #include "routerd/state.h"

@@ -18,6 +18,10 @@ static uint64_t first_seed = 1, seeds = 60;
 
 /* ---- a client that does what XEP-0198 says ---- */
 
+#define BIND                                                                                       \
+    "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r</resource>"  \
+    "</bind></iq>"
+
 enum phase { AWAY, GREETING, PROVING, BINDING, ENABLING, READY, LEAVING };
 
 struct line {
@@ -38,6 +42,7 @@ struct person {
     struct line *unacked; /* sent, or to be sent, and not acknowledged */
     uint64_t out_acked;
     char smid[40];
+    bool left; /* it wanted to end that session */
     uint32_t in_count;
     bool counting; /* from <enabled/> or <resumed/> on */
     bool restart;
@@ -203,8 +208,7 @@ static void hear_features(struct person *p, const struct xml_node *node)
         say(p, "<resume xmlns='urn:xmpp:sm:3' previd='%s' h='%u'/>", p->smid, p->in_count);
         p->phase = BINDING;
     } else {
-        say(p, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r"
-               "</resource></bind></iq>");
+        say(p, BIND);
         p->phase = BINDING;
     }
 }
@@ -217,10 +221,18 @@ static void hear_enabled(struct person *p, const struct xml_node *node)
     snprintf(p->smid, sizeof(p->smid), "%.*s", STR_ARG(xml_get(node, "id")));
     p->in_count = 0;
     p->out_acked = 0;
+    p->left = false;
     p->counting = true;
     *copy = presence;
     DL_PREPEND(p->unacked, copy);
     send_all(p);
+}
+
+/* It had logged out, and nobody told it so. */
+static void hear_left(struct person *p)
+{
+    p->smid[0] = '\0';
+    say(p, BIND);
 }
 
 static void hear_h(struct person *p, const struct xml_node *node)
@@ -267,8 +279,11 @@ static void hear(struct person *p, struct arena *arena, const struct xml_node *n
     else if (xml_is(node, NULL, "resumed")) {
         hear_h(p, node);
         p->counting = true;
+        p->left = false;
         send_all(p);
-    } else if (xml_is(node, NULL, "failed"))
+    } else if (xml_is(node, NULL, "failed") && p->left)
+        hear_left(p);
+    else if (xml_is(node, NULL, "failed"))
         complain(p->sim, "a session was lost");
     else if (xml_is(node, NULL, "a"))
         hear_h(p, node);
@@ -289,7 +304,10 @@ static void on_stanza(void *ctx, struct arena *arena, struct xml_node *stanza)
 
 static void on_close(void *ctx)
 {
-    (void)ctx;
+    struct person *p = ctx;
+
+    if (p->phase == LEAVING)
+        p->smid[0] = '\0';
 }
 
 static const struct xml_stream_ops parser_ops = {on_open, on_stanza, on_close};
@@ -368,23 +386,21 @@ static void break_connection(struct person *p)
         p->node = 1 + (uint32_t)draw(p->sim, 2);
 }
 
-/* Says what it has, and goes, so that nothing is in doubt. */
+/* Says what it has, and goes. It has gone when the server says so; until then it may come back. */
 static void log_out(struct person *p)
 {
     struct world_client *c = p->connection;
 
     if (p->phase != READY || p->unacked || p->outbox || c->out.len || c->closed)
         return;
+    tell_all(p->sim, "%s logs out", p->name);
     say(p, "<a xmlns='urn:xmpp:sm:3' h='%u'/>", p->in_count);
     transmit(p);
     if (c->closed || c->ending)
         return;
     router_on_stream_end(p->sim->w->nodes[c->node].router, c->stream, &p->sim->w->now);
-    c->closed = c->ending = true;
-    router_on_stream_closed(p->sim->w->nodes[c->node].router, c->stream, &p->sim->w->now);
-    forget_connection(p);
-    p->smid[0] = '\0';
-    tell_all(p->sim, "%s logged out", p->name);
+    p->phase = LEAVING;
+    p->left = true;
 }
 
 static void write_message(struct sim *s, struct person *p)
