@@ -293,11 +293,13 @@ static bool is_visible(int service)
     return service == MUSTER__SERVICE__PROXYD || service == MUSTER__SERVICE__ROUTERD;
 }
 
-/* Does any daemon of `n` still listen? Without a lease they don't. */
+/* Does any daemon of `n` still listen? Without a lease they don't; for one that hangs the kernel
+ * does. */
 static bool listens(const struct group_node *n)
 {
     for (int s = 1; s < GROUP_SERVICES; s++)
-        if (is_visible(s) && n->daemons[s].running && n->group->now < n->daemons[s].lease_until)
+        if (is_visible(s) && n->daemons[s].running &&
+            (n->daemons[s].hung || n->group->now < n->daemons[s].lease_until))
             return true;
     return false;
 }
@@ -373,6 +375,7 @@ static void start_recoveryd(struct group_node *n)
 
     if (n->rcv || !n->powered)
         return;
+    group_note(g, "recoveryd of n%u starts", n->number);
     n->boot_id = config.boot_id;
     n->frozen_until = 0;
     for (int s = 1; s < GROUP_SERVICES; s++)
@@ -387,6 +390,7 @@ static void end_recoveryd(struct group_node *n)
 {
     if (!n->rcv)
         return;
+    group_note(n->group, "recoveryd of n%u ends", n->number);
     lose_unsynced(n);
     rcv_free(n->rcv);
     n->rcv = NULL;
