@@ -45,8 +45,9 @@ struct delivery {
     size_t origin_count;
     struct timer timer;
     mono_t give_up;
-    bool maybe_stored; /* an offline_put ended in doubt: only the store can settle it */
-    bool again;        /* it was in a session's queue: */
+    bool devices_first; /* it is addressed to them: sessions only if they don't take it */
+    bool maybe_stored;  /* an offline_put ended in doubt: only the store can settle it */
+    bool again;         /* it was in a session's queue: */
     char queue_key[RECORD_QUEUE_KEY_LEN];
     uint64_t stored_id; /* it is this row of the offline table; 0: none */
 };
@@ -329,19 +330,32 @@ static void refuse_content(struct delivery *d)
     finish(d, &reply);
 }
 
+static bool wait_for_devices(struct delivery *d)
+{
+    struct router *r = d->router;
+
+    if (!ask_devices(d))
+        return false;
+    d->state = DELIVERY_ASKING;
+    timer_set(&r->timers, &d->timer, mono_after(r->now.mono, DEVICE_MS));
+    return true;
+}
+
 static void attempt(struct delivery *d)
 {
     struct router *r = d->router;
     struct account *a = account_find(r, recipient(d));
     bool devices = is_for_devices(a, d);
 
+    d->devices_first = devices && str_eq_c(jid_split(str_of(d->im->to)).resource, "sip");
+    if (d->devices_first && wait_for_devices(d))
+        return;
     if (a && deliver_to_sessions(a, d) > 0) {
         if (devices) /* a copy; that it was taken is not needed any more */
             (void)ask_devices(d);
         settle(d, false);
-    } else if (devices && ask_devices(d)) {
-        d->state = DELIVERY_ASKING;
-        timer_set(&r->timers, &d->timer, mono_after(r->now.mono, DEVICE_MS));
+    } else if (devices && wait_for_devices(d)) {
+        return;
     } else if (!devices && !dress_is_readable(d->im)) {
         refuse_content(d);
     } else {
@@ -349,12 +363,23 @@ static void attempt(struct delivery *d)
     }
 }
 
+/* No device took it. */
+static void do_without_devices(struct delivery *d)
+{
+    struct account *a = account_find(d->router, recipient(d));
+
+    if (d->devices_first && a && deliver_to_sessions(a, d) > 0)
+        settle(d, false);
+    else
+        settle_for_nobody(d);
+}
+
 static void on_time(void *owner)
 {
     struct delivery *d = owner;
 
     if (d->state == DELIVERY_ASKING)
-        settle_for_nobody(d);
+        do_without_devices(d);
     else if (d->maybe_stored)
         store(d);
     else
@@ -487,7 +512,7 @@ bool delivery_on_reply(struct router *r, uint64_t number, const Muster__ImReply 
     else if (reply->result == MUSTER__IM_REPLY__RESULT__REFUSED)
         finish(d, reply);
     else
-        settle_for_nobody(d);
+        do_without_devices(d);
     return true;
 }
 

@@ -15,6 +15,7 @@ enum {
     IMS_PENDING_BYTES_MAX = 8 << 20,
     ID_MAX = 256,
     HEX_LEN = 32,
+    IM_BYTES_MAX = 900000, /* so that an envelope holds it, text and stanza */
 };
 
 /* Does this JID name our domain or one of its users? */
@@ -139,7 +140,7 @@ void client_message(struct inbound *in)
     buf_init(&id, (size_t)2 * ID_MAX);
     stanza_print(&xml, in->node);
     put_id(&id, in, body);
-    if (xml.full)
+    if (xml.full || xml.len + body.len > IM_BYTES_MAX)
         client_refuse(in, STANZA_POLICY_VIOLATION);
     else
         submit(in, &xml, &id, body);

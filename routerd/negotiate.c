@@ -226,7 +226,7 @@ static bool wanted_jid(struct stream *st, struct arena *arena, struct xml_node *
     struct buf text;
     bool ok;
 
-    if (str_empty(resource)) {
+    if (str_empty(resource) || str_eq_c(resource, "sip")) { /* which stands for SIP devices */
         r->ops->random(r->ctx, random, sizeof(random));
         digest_to_hex(str_of_bytes(random, sizeof(random)), hex);
         resource = str_of(hex);

@@ -43,7 +43,7 @@ static void put_plain(struct buf *b, struct str from, const char *type)
     buf_printf(b, "\" type=\"%s\"/>", type);
 }
 
-static void say(struct router *r, struct str from, struct str to, const char *type)
+void presence_send(struct router *r, struct str from, struct str to, const char *type)
 {
     struct buf b;
 
@@ -55,7 +55,7 @@ static void say(struct router *r, struct str from, struct str to, const char *ty
 
 void presence_say(struct account *a, struct str to, const char *type)
 {
-    say(a->router, str_of(a->aor), to, type);
+    presence_send(a->router, str_of(a->aor), to, type);
 }
 
 static void put_sip_jid(struct buf *b, const struct account *a)
@@ -111,12 +111,12 @@ void presence_hide(struct account *a, struct str to)
 
     for (struct session *s = a->sessions; s; s = s->next)
         if (s->available)
-            say(a->router, str_of(s->jid), to, "unavailable");
+            presence_send(a->router, str_of(s->jid), to, "unavailable");
     if (!a->sip_seen.available)
         return;
     buf_init(&jid, SMALL_MAX);
     put_sip_jid(&jid, a);
-    say(a->router, buf_str(&jid), to, "unavailable");
+    presence_send(a->router, buf_str(&jid), to, "unavailable");
     buf_done(&jid);
 }
 
@@ -151,7 +151,7 @@ static void greet(struct account *a, struct session *s, const struct roster_item
     struct buf b;
 
     if (roster_has(item, SUBSCRIPTION_TO))
-        say(r, str_of(s->jid), str_of(item->contact), "probe");
+        presence_send(r, str_of(s->jid), str_of(item->contact), "probe");
     else if (item->ask)
         presence_say(a, str_of(item->contact), "subscribe");
     if (!item->pending_in)
@@ -400,7 +400,7 @@ static void forget_directed(struct session *s, bool tell)
         next = d->hh.next;
         HASH_DELETE(hh, s->directed, d);
         if (tell)
-            say(s->router, str_of(s->jid), str_of(d->jid), "unavailable");
+            presence_send(s->router, str_of(s->jid), str_of(d->jid), "unavailable");
         mem_free(d);
     }
 }

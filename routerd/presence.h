@@ -22,7 +22,8 @@ void presence_session_gone(struct session *s);
 /* False beyond PRESENCE_DIRECTED_MAX. */
 bool presence_add_directed(struct session *s, struct str jid);
 
-/* A stanza of that type from the account's bare JID. */
+/* A stanza of that type and no content; from the account's bare JID. */
+void presence_send(struct router *r, struct str from, struct str to, const char *type);
 void presence_say(struct account *a, struct str to, const char *type);
 /* What each available resource of the account is now, or unavailable instead, to one contact. */
 void presence_show(struct account *a, struct str to);

@@ -288,20 +288,24 @@ void router_on_restored(void *ctx)
     release_finish(r);
 }
 
-static void end_deleted(struct router *r, struct account *a)
+/* Those who were deleted, or have a home now that we don't serve, log in again or not at all. */
+static void end_others(struct router *r, struct account *a)
 {
-    if (directory_find(r->directory, str_of(a->aor)))
+    struct str aor = str_of(a->aor);
+
+    if (router_serves(r, aor))
         return;
-    a->bindings = 0;
     while (a->sessions) {
         struct session *s = a->sessions;
+        struct stream *st = s->stream;
 
-        if (s->stream) {
-            struct stream *st = s->stream;
-
+        s->stream = NULL;
+        if (st) {
             st->session = NULL;
-            s->stream = NULL;
-            stream_fail(st, "not-authorized", "there is no such user any more");
+            if (router_serving(r, aor))
+                stream_see_other(st, router_serving(r, aor));
+            else
+                stream_fail(st, "not-authorized", "there is no such user any more");
         }
         session_end(s);
     }
@@ -315,11 +319,11 @@ void router_on_users(struct router *r, const char *aor, const struct router_now 
     if (aor) {
         a = account_find(r, str_of(aor));
         if (a)
-            end_deleted(r, a);
+            end_others(r, a);
     } else {
         for (a = r->accounts; a; a = next) {
             next = a->hh.next;
-            end_deleted(r, a);
+            end_others(r, a);
         }
     }
     follow_moves(r); /* nobody is served before the first user is known */

@@ -152,7 +152,9 @@ void session_send(struct session *s, const struct xml_node *node)
 
     buf_init(&b, STANZA_BYTES_MAX);
     stanza_print(&b, node);
-    if (b.len && !b.full)
+    if (b.full || !node)
+        session_doom(s); /* it would wait for this for ever */
+    else
         session_send_bytes(s, buf_str(&b));
     buf_done(&b);
 }

@@ -201,14 +201,20 @@ static void deliver(struct account *a, const struct change *c)
             session_send_bytes(s, str_of(c->xml));
 }
 
+/* Who asks somebody that does not exist is told no (3.1.3). */
 static void pass_on(struct router *r, const struct change *c)
 {
-    (void)route_stanza(r, &(struct routed){.from = str_of(c->aor),
-                                           .to = str_of(c->contact),
-                                           .name = STR("presence"),
-                                           .type = str_of(type_names[c->type]),
-                                           .id = str_of(""),
-                                           .xml = str_of(c->xml)});
+    struct routed st = {
+        .from = str_of(c->aor),
+        .to = str_of(c->contact),
+        .name = STR("presence"),
+        .type = str_of(type_names[c->type]),
+        .id = str_of(""),
+        .xml = str_of(c->xml),
+    };
+
+    if (!route_stanza(r, &st) && c->type == SUBSCRIBE)
+        presence_send(r, st.to, st.from, type_names[UNSUBSCRIBED]);
 }
 
 static void carry_out(struct account *a, const struct change *c)
@@ -217,11 +223,13 @@ static void carry_out(struct account *a, const struct change *c)
 
     if (c->effects & HIDE)
         presence_hide(a, contact);
+    if (c->out && c->effects & PUSH) /* before an answer changes the item again */
+        roster_push(a, contact);
     if (c->effects & PASS_ON)
         pass_on(a->router, c);
     if (c->effects & DELIVER)
         deliver(a, c);
-    if (c->effects & PUSH)
+    if (!c->out && c->effects & PUSH)
         roster_push(a, contact);
     if (c->effects & SAY_SUBSCRIBED)
         presence_say(a, contact, "subscribed");

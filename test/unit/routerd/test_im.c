@@ -152,6 +152,26 @@ static void a_device_that_does_not_answer_is_no_loss(void **state)
     assert_null(w->messages);
 }
 
+static void what_is_for_the_device_goes_there_first(void **state)
+{
+    struct world *w = *state;
+    struct world_client *alice = world_online(w, 1, "alice", "phone");
+    struct world_client *bob = world_online(w, 2, "bob", "desk");
+
+    proxyd(w, 2, true);
+    registered(w, 2, "bob@muster.test", 1);
+    world_say(w, alice, "<message to='bob@muster.test/sip' id='1'><body>one</body></message>");
+    expect_told(w, 2, "body=one\n");
+    device_says(w, 2, ACCEPTED);
+    world_never(bob, "one");
+    world_say(w, alice, "<message to='bob@muster.test/sip' id='2'><body>two</body></message>");
+    device_says(w, 2, UNAVAILABLE);
+    world_expect(bob, "<body>two</body>");
+    world_say(w, alice, "<message to='bob@muster.test' id='3'><body>all</body></message>");
+    world_expect(bob, "<body>all</body>");
+    expect_told(w, 2, "body=all\n");
+}
+
 static void a_device_that_refuses_is_heard(void **state)
 {
     struct world *w = *state;
@@ -518,6 +538,7 @@ int main(void)
         STORY(a_sip_message_reaches_a_client),
         STORY(a_client_writes_to_a_sip_device),
         STORY(a_device_that_does_not_answer_is_no_loss),
+        STORY(what_is_for_the_device_goes_there_first),
         STORY(a_device_that_refuses_is_heard),
         STORY(a_proxyd_that_comes_back_is_asked_again),
         STORY(bindings_that_are_not_repeated_are_gone),

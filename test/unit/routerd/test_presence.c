@@ -294,6 +294,16 @@ static void requests_wait_for_an_answer_if_they_must(void **state)
     world_expect(alice, "<item jid=\"bob@muster.test\" subscription=\"none\"/>");
 }
 
+static void nobody_does_not_answer(void **state)
+{
+    struct world *w = *state;
+    struct world_client *alice = arrive(w, 1, "alice", "phone");
+
+    befriend(w, alice, "eve");
+    world_expect(alice, "ask=\"subscribe\"");
+    world_expect(alice, "<item jid=\"eve@muster.test\" subscription=\"none\"/>");
+}
+
 static void an_unsubscribed_contact_is_not_shown(void **state)
 {
     struct world *w = *state;
@@ -462,6 +472,7 @@ int main(void)
         STORY(presence_that_found_no_way_is_caught_up),
         STORY(directed_presence_is_taken_back),
         STORY(requests_wait_for_an_answer_if_they_must),
+        STORY(nobody_does_not_answer),
         STORY(an_unsubscribed_contact_is_not_shown),
         STORY(who_removes_a_contact_ends_both_subscriptions),
         STORY(sip_devices_are_one_more_resource),

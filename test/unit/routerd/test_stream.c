@@ -143,6 +143,22 @@ static void a_resource_is_given_or_chosen(void **state)
     world_expect(d, "<jid>dave@muster.test/desk top</jid>");
 }
 
+static void who_is_deleted_is_logged_out(void **state)
+{
+    struct world *w = *state;
+    struct world_client *alice = world_online(w, 1, "alice", "phone");
+    struct world_client *dave = world_online(w, 1, "dave", "desk");
+
+    directory_remove(w->directory, STR("alice@muster.test"));
+    router_on_users(w->nodes[1].router, "alice@muster.test", &w->now);
+    world_run(w);
+    world_expect(alice, "<not-authorized");
+    world_user(w, "dave", 2);
+    router_on_users(w->nodes[1].router, NULL, &w->now);
+    world_run(w);
+    world_expect(dave, "<see-other-host");
+}
+
 static void the_newer_session_of_a_resource_wins(void **state)
 {
     struct world *w = *state;
@@ -256,6 +272,7 @@ int main(void)
         STORY(a_stanza_before_its_time_ends_the_stream),
         STORY(who_does_not_get_on_is_closed),
         STORY(a_resource_is_given_or_chosen),
+        STORY(who_is_deleted_is_logged_out),
         STORY(the_newer_session_of_a_resource_wins),
         STORY(one_user_has_so_many_sessions),
         STORY(a_false_from_ends_the_stream),
