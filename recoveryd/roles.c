@@ -101,22 +101,20 @@ static bool ours_is_newer(const struct rcv *r)
     return r->config.node < r->config.peer;
 }
 
-/* While initialising and the peer is there to ask; 0 when it cannot be said yet. */
+/* While initialising and the peer is there to ask; 0 when it cannot be said yet. What a peer that
+ * initialises has chosen already may be older than what we know: both look at the facts, which only
+ * ever speak more for the one that was chosen. */
 static uint32_t agree_on_node(const struct rcv *r)
 {
     const Muster__Heartbeat *last = &r->peer.last;
     uint32_t ours = r->disk.database_node, theirs = last->database_node;
 
-    if (last->goal != RCV_INIT && last->epoch < r->disk.epoch)
-        return 0; /* its plan is older than ours was */
-    if (theirs != 0 && (last->goal != RCV_INIT || ours == 0))
-        return theirs;
+    if (last->goal != RCV_INIT)
+        return last->epoch < r->disk.epoch ? 0 : theirs; /* 0: its plan is older than ours was */
     if (theirs == ours && ours != 0)
         return ours;
-    if (theirs == 0 && ours != 0)
-        return ours;
     if (!last->database_known || !rcv_peer_fresh(r))
-        return 0;
+        return ours;
     return ours_is_newer(r) ? r->config.node : r->config.peer;
 }
 

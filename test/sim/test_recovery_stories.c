@@ -43,7 +43,9 @@ static void it_starts(void **state)
     group_start(&g, 7);
     g.tracing = true;
     until_normal(&g);
-    group_expect_trace(&g, "[  1227] n1 database: init_primary\n"
+    group_expect_trace(&g, "[  1000] -- recoveryd of n1 starts\n"
+                           "[  1020] -- recoveryd of n2 starts\n"
+                           "[  1227] n1 database: init_primary\n"
                            "[  2828] n2 database: make_standby\n"
                            "[  3910] n1 commits wait for 2\n"
                            "[  3962] n1 rule 51 -> epoch 1, own\n"
@@ -62,13 +64,15 @@ static void node_dies_and_returns(void **state)
     begin(&g);
     group_kill_all(&g, 1);
     group_run(&g, 2000);
-    group_expect_trace(&g, "[ 10003] n2 rule 20 -> epoch 2, both\n"
+    group_expect_trace(&g, "[ 10000] -- recoveryd of n1 ends\n"
+                           "[ 10003] n2 rule 20 -> epoch 2, both\n"
                            "[ 10004] n2 database: promote\n"
                            "[ 10004] n2 Taking Over (Peer Down)\n"
                            "[ 10294] n2 Running in Backup Mode (Peer Down)\n");
     group_power_on(&g, 1);
     group_run(&g, 8000);
-    group_expect_trace(&g, "[ 12109] n1 database: rejoin\n"
+    group_expect_trace(&g, "[ 12001] -- recoveryd of n1 starts\n"
+                           "[ 12109] n1 database: rejoin\n"
                            "[ 12109] n1 rule 11 -> epoch 2, none\n"
                            "[ 12131] n1 Failed Over (Initialization)\n"
                            "[ 12730] n2 commits wait for 1\n");
@@ -92,7 +96,8 @@ static void power_cut(void **state)
     begin(&g);
     group_power_cut(&g, 2);
     group_run(&g, 5000);
-    group_expect_trace(&g, "[ 12821] n1 rule 20 -> epoch 3, both\n"
+    group_expect_trace(&g, "[ 10000] -- recoveryd of n2 ends\n"
+                           "[ 12821] n1 rule 20 -> epoch 3, both\n"
                            "[ 12822] n1 commits wait for 0\n"
                            "[ 12822] n1 Taking Over (Peer Down)\n"
                            "[ 12848] n1 Running in Backup Mode (Peer Down)\n");
@@ -269,7 +274,10 @@ static void recoveryd_restarts(void **state)
     group_run(&g, 5000);
     group_kill_recoveryd(&g, 2, 1500);
     group_run(&g, 5000);
-    group_expect_trace(&g, "");
+    group_expect_trace(&g, "[ 10000] -- recoveryd of n1 ends\n"
+                           "[ 10500] -- recoveryd of n1 starts\n"
+                           "[ 15000] -- recoveryd of n2 ends\n"
+                           "[ 16500] -- recoveryd of n2 starts\n");
     end(&g);
 }
 
@@ -312,7 +320,11 @@ static void both_restart_in_manual_failover(void **state)
     group_power_on(&g, 1);
     group_power_on(&g, 2);
     group_run(&g, 12000);
-    group_expect_trace(&g, "[ 13214] n1 database: start\n"
+    group_expect_trace(&g, "[ 12000] -- recoveryd of n1 ends\n"
+                           "[ 12000] -- recoveryd of n2 ends\n"
+                           "[ 13001] -- recoveryd of n1 starts\n"
+                           "[ 13001] -- recoveryd of n2 starts\n"
+                           "[ 13214] n1 database: start\n"
                            "[ 13218] n2 database: start\n"
                            "[ 13822] n1 rule 51 -> epoch 5, none\n"
                            "[ 13824] n1 Idle (Initialization)\n"
@@ -335,7 +347,9 @@ static void one_starts_without_the_other(void **state)
     group_run(&g, 1000);
     group_power_on(&g, 2);
     group_run(&g, 30000);
-    group_expect_trace(&g, "");
+    group_expect_trace(&g, "[ 10000] -- recoveryd of n1 ends\n"
+                           "[ 10000] -- recoveryd of n2 ends\n"
+                           "[ 11001] -- recoveryd of n2 starts\n");
     command(&g, 2, RCV_RECOVER);
     group_run(&g, 5000);
     group_expect_trace(&g,
@@ -366,6 +380,7 @@ static void the_last_one_starts_alone(void **state)
     group_power_on(&g, 2);
     group_run(&g, 20000);
     group_expect_trace(&g,
+                       "[ 13001] -- recoveryd of n2 starts\n"
                        "[ 23006] n2 database: start\n"
                        "[ 23416] n2 rule 52 -> epoch 4, both\n"
                        "[ 23423] n2 Taking Over (Peer Down During Initialization)\n"
