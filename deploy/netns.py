@@ -52,9 +52,10 @@ class Namespaces:
         ip("link", "add", "peer", "netns", self.name(one), "type", "veth",
            "peer", "name", "peer", "netns", self.name(other))
         for node, far in (one, other), (other, one):
+            # An address with a peer: its route comes back when a link that was cut is mended.
+            ip("-n", self.name(node), "address", "add", self.address(node), "peer",
+               self.address(far) + "/32", "dev", "peer")
             ip("-n", self.name(node), "link", "set", "peer", "up")
-            ip("-n", self.name(node), "route", "add", self.address(far), "dev", "peer",
-               "src", self.address(node))
 
     def remove(self):
         for node in self.nodes:
