@@ -113,19 +113,19 @@ def print_verbs():
 def finish(script, passed, keep):
     """Ends everything. What a failed script leaves is its logs."""
     group = script.actors.get("group")
-    errors = group.unexpected_errors() if group and group.group.exists else []
     try:
-        for line in errors:
-            print("error in a log:", line)
         if not passed and not script.narrate:
             script.show_last_words()
     finally:  # whoever reads this may have gone
         script.end()
+    errors = group.unexpected_errors() if group else []
+    for line in errors:
+        print("error in a log:", line)
     if group and not keep:
-        if not passed:
+        if not passed or errors:
             group.keep_logs(script.directory)
         group.remove()
-    return 0 if passed and not (errors and not keep) else 1
+    return 0 if passed and not errors else 1
 
 
 def interrupt(number, _):

@@ -2,6 +2,7 @@
 """The group and its nodes, by deploy/quickgroup's own code."""
 import json
 import os
+import re
 import signal
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import processes
 from actor import Actor, Failed, seconds, wait_until
 
 LOG_LINES = 40
+ERROR = re.compile(r"level=error |Sanitizer: |runtime error: |Assertion .* failed")
 
 
 class Node(Actor):
@@ -144,11 +146,11 @@ class Node(Actor):
         return [f"{directory}/{name}" for name in sorted(names)]
 
     def errors(self):
-        """Log lines of level error of our daemons."""
+        """Log lines of level error of our daemons, and what sanitizers say."""
         found = []
         for path in self.log_files():
             with open(path, errors="replace") as file:
-                found += [line.strip() for line in file if "level=error " in line]
+                found += [line.strip() for line in file if ERROR.search(line)]
         return found
 
     def last_words(self, count=LOG_LINES):
