@@ -10,8 +10,11 @@
 #include "routerd/presence.h"
 #include "routerd/records.h"
 #include "routerd/session.h"
+#include "routerd/sip_presence.h"
 #include "routerd/sm.h"
 #include "routerd/stream.h"
+
+enum { RECENT_MS = 30000 }; /* longer than it takes to notice that a node is dead */
 
 /* A key that must wait until the table is not walked any more. */
 struct found {
@@ -222,6 +225,8 @@ void activate(struct router *r)
         r->serving[home] |= n.homes[home];
     build(&n);
     presence_activated(r);
+    /* What changed shortly before a node died may have been on its way from there or to there. */
+    presence_repeat_since(r, r->now.unix_ms - RECENT_MS);
     for (a = r->accounts; a; a = next) {
         next = a->hh.next;
         if (comes(&n, str_of(a->aor))) /* what was stored at the last moment */

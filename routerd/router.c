@@ -16,6 +16,7 @@
 #include "routerd/roster.h"
 #include "routerd/route.h"
 #include "routerd/session.h"
+#include "routerd/sip_presence.h"
 #include "routerd/sm.h"
 #include "routerd/stream.h"
 
@@ -35,7 +36,7 @@ struct router *router_new(const struct router_config *config)
     r->params = config->params;
     r->metrics = config->metrics;
     known_init(r);
-    presence_init(r);
+    sip_presence_init(r);
     release_init(r);
     return r;
 }
@@ -219,6 +220,7 @@ void router_on_node_link(struct router *r, uint32_t node, bool up, const struct 
     begin(r, now);
     if (up)
         forward_retry(r, node);
+    presence_on_node_link(r, node, up);
     end(r);
 }
 

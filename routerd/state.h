@@ -182,6 +182,12 @@ struct account {
 
 /* ---- the router ---- */
 
+/* Of the link to a node. */
+struct link_age {
+    mono_t up_at;
+    uint64_t lost_since_unix_ms; /* what was sent since then may not have arrived; 0: it has */
+};
+
 struct router {
     const struct router_ops *ops;
     void *ctx;
@@ -205,6 +211,7 @@ struct router {
     bool has_secret;
     uint8_t secret[32]; /* for the salts of nobody */
     bool proxyd_up, presenced_up;
+    struct link_age links[VIEW_NODES_MAX + 1];
 
     uint64_t last_number; /* of sessions, requests, deliveries, forwards */
     struct stream *streams;

@@ -6,7 +6,8 @@
  * come back without memory, users that are moved as planned.
  *
  * Whatever happens, once it is quiet: every message has been acknowledged to its sender, and its
- * recipient has it exactly once. No client ever has to log in again.
+ * recipient has it exactly once; everybody sees everybody as they are. No client ever has to log in
+ * again.
  *
  * test_router [FIRST_SEED COUNT]; a failure names its seed. With a count of 1 it tells all.
  */
@@ -45,6 +46,8 @@ struct person {
     bool left; /* it wanted to end that session */
     uint32_t in_count;
     bool counting; /* from <enabled/> or <resumed/> on */
+    int mood;      /* of its last presence */
+    int sees[PEOPLE];
     bool restart;
 };
 
@@ -177,6 +180,19 @@ static void hear_message(struct person *p, struct arena *arena, const struct xml
         complain(s, "a message was delivered twice");
 }
 
+/* Moods are told in the status; -1: not there. */
+static void hear_presence(struct person *p, struct arena *arena, const struct xml_node *node)
+{
+    struct str from = xml_get(node, "from");
+    struct str status = xml_text(arena, xml_child(node, NULL, "status"));
+    uint32_t mood = 0;
+
+    (void)str_u32(status, &mood);
+    for (int i = 0; i < PEOPLE; i++)
+        if (str_starts(from, str_of(p->sim->people[i].name)))
+            p->sees[i] = xml_get(node, "type").p ? -1 : (int)mood;
+}
+
 /* All that is unacknowledged goes out, in its order. */
 static void send_all(struct person *p)
 {
@@ -215,7 +231,7 @@ static void hear_features(struct person *p, const struct xml_node *node)
 
 static void hear_enabled(struct person *p, const struct xml_node *node)
 {
-    struct line presence = {.message = -1, .stanza = true, .text = "<presence/>"};
+    struct line presence = {.message = -1, .stanza = true};
     struct line *copy = mem_new(sizeof(*copy));
 
     snprintf(p->smid, sizeof(p->smid), "%.*s", STR_ARG(xml_get(node, "id")));
@@ -223,7 +239,11 @@ static void hear_enabled(struct person *p, const struct xml_node *node)
     p->out_acked = 0;
     p->left = false;
     p->counting = true;
+    snprintf(presence.text, sizeof(presence.text), "<presence><status>%d</status></presence>",
+             p->mood);
     *copy = presence;
+    for (int i = 0; i < PEOPLE; i++)
+        p->sees[i] = -1;
     DL_PREPEND(p->unacked, copy);
     send_all(p);
 }
@@ -291,6 +311,8 @@ static void hear(struct person *p, struct arena *arena, const struct xml_node *n
         say(p, "<a xmlns='urn:xmpp:sm:3' h='%u'/>", p->in_count);
     else if (xml_is(node, NULL, "message"))
         hear_message(p, arena, node);
+    else if (xml_is(node, NULL, "presence"))
+        hear_presence(p, arena, node);
     else if (xml_is(node, NULL, "error"))
         hear_error(p, arena, node);
 }
@@ -425,6 +447,17 @@ static void write_message(struct sim *s, struct person *p)
     send_stanza(p, &line);
 }
 
+static void change_mood(struct sim *s, struct person *p)
+{
+    struct line line = {.message = -1, .stanza = true};
+
+    if (p->phase != READY)
+        return;
+    p->mood = (int)draw(s, 1000);
+    snprintf(line.text, sizeof(line.text), "<presence><status>%d</status></presence>", p->mood);
+    send_stanza(p, &line);
+}
+
 static void act(struct sim *s, struct person *p)
 {
     if (p->connection && p->connection->closed && p->connection->out.len == 0)
@@ -440,6 +473,8 @@ static void act(struct sim *s, struct person *p)
         transmit(p);
     else if (!s->quiet && chance(s, 3))
         write_message(s, p);
+    else if (!s->quiet && chance(s, 20))
+        change_mood(s, p);
     else if (!s->quiet && chance(s, 20))
         break_connection(p);
     else if (!s->quiet && chance(s, 20))
@@ -695,8 +730,20 @@ static void settle(struct sim *s)
     complain(s, "it does not settle");
 }
 
+static void judge_presence(struct sim *s)
+{
+    for (int i = 0; i < PEOPLE; i++)
+        for (int k = 0; k < PEOPLE; k++)
+            if (s->people[i].sees[k] != s->people[k].mood) {
+                tell_all(s, "%s sees %s at %d, who is at %d", s->people[i].name, s->people[k].name,
+                         s->people[i].sees[k], s->people[k].mood);
+                complain(s, "somebody is seen as they are not");
+            }
+}
+
 static void judge(struct sim *s)
 {
+    judge_presence(s);
     for (int i = 0; i < s->message_count; i++) {
         if (!s->messages[i].acked)
             complain(s, "a message was never acknowledged");
@@ -706,6 +753,27 @@ static void judge(struct sim *s)
         if (s->messages[i].delivered != 1)
             complain(s, "an acknowledged message was lost");
     }
+}
+
+/* All watch each other from the beginning. */
+static void befriend_all(struct sim *s)
+{
+    for (int i = 0; i < PEOPLE; i++)
+        for (int k = 0; k < PEOPLE; k++) {
+            struct world_row *row = mem_new(sizeof(*row));
+            char text[64];
+
+            snprintf(text, sizeof(text), "%s@muster.test", s->people[i].name);
+            row->aor = mem_strdup(text);
+            snprintf(text, sizeof(text), "%s@muster.test", s->people[k].name);
+            row->contact = mem_strdup(text);
+            row->name = mem_strdup("");
+            snprintf(row->subscription, sizeof(row->subscription), "both");
+            if (i == k)
+                world_row_free(row);
+            else
+                DL_APPEND(s->w->rows, row);
+        }
 }
 
 static int run_seed(uint64_t seed)
@@ -719,6 +787,7 @@ static int run_seed(uint64_t seed)
     s->w = world_new();
     for (int i = 0; i < PEOPLE; i++)
         s->people[i] = (struct person){.sim = s, .name = names[i], .node = 1 + (uint32_t)i % 2};
+    befriend_all(s);
     for (int i = 0; i < STEPS; i++)
         step(s);
     settle(s);
