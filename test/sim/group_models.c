@@ -156,8 +156,9 @@ static void replicate(struct group *g, struct group_node *n)
     struct group_database *standby = &n->database, *primary = &group_peer(n)->database;
 
     standby->receiving = standby->running && standby->up && standby->standby &&
-                         is_primary(primary) && !g->stream_cut && group_reaches(g, 1, 2) && group_reaches(g, 2, 1) &&
-                         standby->timeline <= primary->timeline && is_prefix(standby, primary);
+                         is_primary(primary) && !g->stream_cut && group_reaches(g, 1, 2) &&
+                         group_reaches(g, 2, 1) && standby->timeline <= primary->timeline &&
+                         is_prefix(standby, primary);
     if (standby->receiving)
         copy_items(standby, primary);
 }
