@@ -11,8 +11,8 @@
  *           ^                        |
  *           +--- HELD <--nobody serves the user now
  *
- * From BOUND to LEAVING when the client ends it, from each state to CLOSING by an error. A user who is served elsewhere is sent there
- * (see-other-host) when it binds or resumes.
+ * From BOUND to LEAVING when the client ends it, from each state to CLOSING by an error. A user who
+ * is served elsewhere is sent there (see-other-host) when it binds or resumes.
  */
 #include "routerd/state.h"
 

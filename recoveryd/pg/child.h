@@ -3,8 +3,8 @@
 
 /*
  * A tool that runs, says something and ends: initdb, pg_basebackup, psql. Its working directory is
- * the root, so paths in its arguments are absolute. It is killed when this process dies, in whatever
- * way (setpriv of util-linux sees to that).
+ * the root, so paths in its arguments are absolute. It is killed when this process dies, in
+ * whatever way (setpriv of util-linux sees to that).
  */
 #include <uv.h>
 
